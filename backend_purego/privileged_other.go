@@ -1,0 +1,5 @@
+//go:build !linux
+
+package backendpurego
+
+func secureExec() bool { return false }
