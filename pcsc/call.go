@@ -1,0 +1,129 @@
+package pcsc
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
+
+// A native call can't be aborted: pcsc-lite has no way to, and Windows only for a wait. So a call whose context can
+// end runs in a goroutine of its own, on memory of its own. When the context ends first, the method returns and the
+// call goes on in the background, where whatever it achieves is undone.
+
+// call runs f and returns its result, or false if ctx has ended first; then late gets the result when it is there.
+// after runs when f and late are over, wherever that is. late and after may be nil.
+func call[T any](ctx context.Context, f func() T, late func(T), after func()) (T, bool) {
+	if ctx.Done() == nil {
+		if after != nil {
+			defer after()
+		}
+		return f(), true
+	}
+	result := make(chan T, 1)
+	var decided atomic.Bool // by f's end or by ctx's end, whichever is first
+	go func() {
+		if after != nil {
+			defer after()
+		}
+		v := f()
+		switch {
+		case decided.CompareAndSwap(false, true):
+			result <- v
+		case late != nil:
+			late(v)
+		}
+	}()
+	select {
+	case v := <-result:
+		return v, true
+	case <-ctx.Done():
+		if decided.CompareAndSwap(false, true) {
+			var none T
+			return none, false
+		}
+		return <-result, true // both at once: what was achieved counts
+	}
+}
+
+// lateDetail is the detail of an error whose native call goes on.
+const lateDetail = "the call goes on in the background"
+
+// contextCall makes a call on c's native handle. reader is for the error. late undoes a success that came after ctx
+// had ended; it may be nil.
+func contextCall[T any](ctx context.Context, c *Context, op, reader string,
+	f func(winscard.Backend, winscard.Context) (T, winscard.Code), late func(T),
+) (T, error) {
+	defer runtime.KeepAlive(c) // or the cleanup could release the handle under the call
+	type result struct {
+		v  T
+		rc winscard.Code
+	}
+	var none T
+	s, err := c.enter(ctx, op, reader)
+	if err != nil {
+		return none, err
+	}
+	r, ok := call(ctx, func() (r result) {
+		r.v, r.rc = f(s.backend, s.handle)
+		return r
+	}, func(r result) {
+		if late != nil && r.rc == winscard.Success {
+			late(r.v)
+		}
+	}, s.leave)
+	if !ok {
+		return none, endedError(ctx, op, reader, lateDetail)
+	}
+	if r.rc != winscard.Success {
+		return r.v, &Error{Op: op, Reader: reader, Code: r.rc}
+	}
+	return r.v, nil
+}
+
+// do makes a call on the native handle that needs no more than that.
+func (c *Context) do(ctx context.Context, op string, f func(winscard.Backend, winscard.Context) winscard.Code) error {
+	_, err := contextCall(ctx, c, op, "", func(b winscard.Backend, h winscard.Context) (struct{}, winscard.Code) {
+		return struct{}{}, f(b, h)
+	}, nil)
+	return err
+}
+
+// filled is what grow got: the part of the buffer that was written, or the length that is missing.
+type filled struct {
+	data   []byte
+	needed int
+}
+
+// grow calls f with larger and larger buffers, from start to limit bytes, until its data fits. Asking for the length
+// first would not do: readers come and go between the two calls. Lengths that f reports are taken as a hint, as some
+// libraries report none. alloc returns a buffer of the given length.
+func grow(start, limit int, alloc func(int) []byte, f func([]byte) (int, winscard.Code)) (filled, winscard.Code) {
+	needed := 0
+	for size := start; ; {
+		buf := alloc(size)
+		n, rc := f(buf)
+		switch {
+		case means(rc, winscard.ErrInsufficientBuffer):
+			if n > size { // else it is the size given, as pcsc-lite and wine return it
+				needed = n
+			}
+			if size >= limit {
+				return filled{needed: needed}, rc
+			}
+			size = min(max(n, 2*size), limit)
+		case rc != winscard.Success:
+			return filled{}, rc
+		case n < 0 || n > len(buf):
+			return filled{}, winscard.ErrInternalError // a backend that breaks its contract
+		default:
+			return filled{data: buf[:n]}, rc
+		}
+	}
+}
+
+func makeBytes(n int) []byte { return make([]byte, n) }
+
+// means says whether rc is code, or a code of the platform's own that means the same.
+func means(rc, code winscard.Code) bool { return rc == code || rc.Is(code) }

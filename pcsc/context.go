@@ -1,0 +1,239 @@
+package pcsc
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
+
+// A Context is a connection to the smart card service. It is made by [EstablishContext] and is safe for use by many
+// goroutines at once.
+//
+// Waits run on native contexts of their own, so that a wait neither holds up the other methods nor ends with another
+// wait. All other calls share one native context. pcsc-lite serves them one after the other: while a card computes,
+// calls on the same Context, its other cards included, wait. Programs that drive several cards at once use a Context
+// for each.
+type Context struct {
+	_       noCopy
+	s       *contextState
+	cleanup runtime.Cleanup
+}
+
+// contextState is what a Context is about. It must not refer to the Context, which would then never be collected.
+type contextState struct {
+	backend winscard.Backend
+	scope   uint32
+	handle  winscard.Context
+	once    sync.Once // of close
+
+	mu     sync.Mutex
+	closed bool
+	calls  int           // on handle, under way
+	idling chan struct{} // made by shutdown, closed when calls is 0
+	cards  map[*cardState]struct{}
+	waits  map[*wait]struct{}
+	idle   []winscard.Context // native contexts for waits
+}
+
+// EstablishContext connects to the smart card service. It is the equivalent of SCardEstablishContext ([pcsc-lite],
+// [Windows]).
+//
+// Use [ScopeSystem] unless there is a reason not to: pcsc-lite treats all scopes alike, on Windows [ScopeUser] is
+// common too. The call does not block for long, but a service that hangs can hold it; see [WithContext].
+//
+// The library is loaded by the first call. Where that fails the error is [ErrUnavailable] and its Detail says why and
+// what to install. [ErrNoService] says that the service is not running.
+//
+// The Context must be closed with [Context.Close]; one that is forgotten is closed some time after it became
+// unreachable.
+//
+// [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
+// [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardestablishcontext
+func EstablishContext(scope Scope, opts ...Option) (*Context, error) {
+	o := options{ctx: context.Background()}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if err := checkContext(o.ctx, opEstablishContext, ""); err != nil {
+		return nil, err
+	}
+	b, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	type result struct {
+		handle winscard.Context
+		rc     winscard.Code
+	}
+	r, ok := call(o.ctx, func() (r result) {
+		r.handle, r.rc = b.EstablishContext(uint32(scope))
+		return r
+	}, func(r result) {
+		if r.rc == winscard.Success {
+			b.ReleaseContext(r.handle)
+		}
+	}, nil)
+	if !ok {
+		return nil, endedError(o.ctx, opEstablishContext, "", lateDetail)
+	}
+	if r.rc != winscard.Success {
+		return nil, &Error{Op: opEstablishContext, Code: r.rc}
+	}
+	c := &Context{s: &contextState{
+		backend: b,
+		scope:   uint32(scope),
+		handle:  r.handle,
+		cards:   make(map[*cardState]struct{}),
+		waits:   make(map[*wait]struct{}),
+	}}
+	// In a goroutine, as native calls block and the runtime's cleanups must not.
+	c.cleanup = runtime.AddCleanup(c, func(s *contextState) { go s.close() }, c.s)
+	return c, nil
+}
+
+// Release disconnects the context's cards, ends its waits and releases it. It is the equivalent of
+// SCardReleaseContext ([pcsc-lite], [Windows]), and like it says [ErrInvalidHandle] the second time.
+//
+// Cards are reset, as [Card.Close] does. Release blocks while a native call of the context is under way. Whatever it
+// returns, the context is closed.
+//
+// [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
+// [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreleasecontext
+func (c *Context) Release() error {
+	if c == nil || c.s == nil {
+		return invalidUse(opReleaseContext, "", zeroContext)
+	}
+	first, rc := c.s.close()
+	c.cleanup.Stop()
+	runtime.KeepAlive(c)
+	switch {
+	case !first:
+		return invalidUse(opReleaseContext, "", closedContext)
+	case rc != winscard.Success:
+		return &Error{Op: opReleaseContext, Code: rc}
+	}
+	return nil
+}
+
+// Close is [Context.Release], except that closing again is no error: it waits until the first Close or Release is
+// over and returns nil.
+func (c *Context) Close() error {
+	if c == nil || c.s == nil {
+		return invalidUse(opReleaseContext, "", zeroContext)
+	}
+	_, rc := c.s.close()
+	c.cleanup.Stop()
+	runtime.KeepAlive(c)
+	if rc != winscard.Success {
+		return &Error{Op: opReleaseContext, Code: rc}
+	}
+	return nil
+}
+
+// IsValid says whether the service still knows the context, with a nil error. It is the equivalent of
+// SCardIsValidContext ([pcsc-lite], [Windows]). On pcsc-lite the answer comes from the library, which may not have
+// noticed yet that the service is gone.
+//
+// [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
+// [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardisvalidcontext
+func (c *Context) IsValid() error {
+	return c.do(context.Background(), opIsValidContext, func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.IsValidContext(h)
+	})
+}
+
+// close closes everything and says whether it was the first to do so; else it waits for the first to be through.
+func (s *contextState) close() (first bool, rc winscard.Code) {
+	s.once.Do(func() { first, rc = true, s.shutdown() })
+	return first, rc
+}
+
+// shutdown closes everything in the order in which the native library wants it: waits, cards, contexts.
+func (s *contextState) shutdown() winscard.Code {
+	s.mu.Lock()
+	s.closed = true
+	waits := make([]*wait, 0, len(s.waits))
+	for w := range s.waits {
+		w.cancelLocked(endedByClose)
+		waits = append(waits, w)
+	}
+	cards := make([]*cardState, 0, len(s.cards))
+	for card := range s.cards {
+		cards = append(cards, card)
+	}
+	idle := s.idle
+	s.idle = nil
+	// Not a WaitGroup: a cleanup can't wait for one that was used in a testing/synctest bubble.
+	if s.calls > 0 {
+		s.idling = make(chan struct{})
+	}
+	idling := s.idling
+	s.mu.Unlock()
+
+	// All at once: one card's reset may wait for the end of another's transaction.
+	var closing sync.WaitGroup
+	for _, card := range cards {
+		closing.Go(func() { card.close(winscard.ResetCard) })
+	}
+	closing.Wait()
+	late := time.NewTimer(cancelPatience)
+	defer late.Stop()
+	for _, w := range waits {
+		select {
+		case <-w.gone:
+		case <-late.C:
+			late.Reset(0) // for the others; each releases its native context when it is back
+		}
+	}
+	for _, handle := range idle {
+		s.backend.ReleaseContext(handle)
+	}
+	if idling != nil {
+		<-idling
+	}
+	return s.backend.ReleaseContext(s.handle)
+}
+
+// enter counts a call on the native handle, which is not released before leave.
+func (c *Context) enter(ctx context.Context, op, reader string) (*contextState, error) {
+	if c == nil || c.s == nil {
+		return nil, invalidUse(op, reader, zeroContext)
+	}
+	if err := checkContext(ctx, op, reader); err != nil {
+		return nil, err
+	}
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, invalidUse(op, reader, closedContext)
+	}
+	s.calls++
+	return s, nil
+}
+
+func (s *contextState) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls--
+	if s.calls == 0 && s.idling != nil {
+		close(s.idling)
+	}
+}
+
+const (
+	closedContext = "use of a closed Context"
+	zeroContext   = "use of a nil or zero Context: make one with EstablishContext"
+)
+
+// noCopy makes go vet report copies of what must not be copied: the original would be collected, and closed, while
+// the copy is in use.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
