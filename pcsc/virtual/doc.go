@@ -1,0 +1,42 @@
+// Package virtual is a PC/SC resource manager in process: readers, cards and contexts without hardware, without a
+// daemon and without a C library.
+//
+// A [Service] is a [winscard.Backend]. Give it to the code under test in place of the system's PC/SC library, plug in
+// readers and insert cards:
+//
+//	service := virtual.New()
+//	reader := service.AddReader("Test Reader")
+//	reader.Insert(virtual.NewCard(atr, func(apdu []byte) []byte {
+//		return []byte{0x90, 0x00}
+//	}))
+//
+// # Behaviour
+//
+// The service behaves as pcsc-lite (libpcsclite and pcscd 1.9.9), down to the return codes and to the order in which
+// arguments are checked; where pcsc-lite differs from Windows, pcsc-lite wins. In particular:
+//
+//   - ShareDirect is shared, not exclusive, and works without a card. Connect reports a sharing violation at once when
+//     the reader is held exclusively, but waits for the end of another connection's transaction. Transmit, Status,
+//     Reconnect and BeginTransaction wait too; Control, GetAttrib and SetAttrib do not.
+//   - Reconnect to ShareExclusive waits until the other connections are gone. A connection that goes from exclusive to
+//     shared keeps its lock as if it were in a transaction, until EndTransaction or Disconnect.
+//   - After a reset every connection to the reader, the one that asked for it by EndTransaction included, gets
+//     ErrResetCard until it reconnects; after a removal ErrRemovedCard.
+//   - A context released while one of its connections holds a transaction resets the card; otherwise the card is left
+//     as it is.
+//   - EventState and the state of Status carry an event counter in the upper 16 bits, which counts insertions and
+//     removals. A reset is no event.
+//   - An unused card loses its power after a while, see [WithPowerOff], so what it had in volatile memory (a verified
+//     PIN) is gone.
+//   - Names passed by the caller are compared byte by byte. Reader groups are ignored by ListReaders.
+//
+// In four points it is kinder than libpcsclite. Calls on one context do not wait for each other, so a GetStatusChange
+// that is under way does not block the context. ReleaseContext ends a GetStatusChange of its context, with
+// ErrCancelled. A call that waits for a connection which another goroutine disconnects returns ErrInvalidHandle. And
+// a card that was left without power can be connected to right away.
+//
+// # Time
+//
+// The service starts no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble:
+// create it inside.
+package virtual
