@@ -1,0 +1,51 @@
+# Two commands set up everything: make run, and make test.
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# What the tests need on Debian and Ubuntu: a real PC/SC service with virtual readers, a C compiler, and mingw to
+# compile the cgo backend for Windows.
+DEB = pcscd libpcsclite-dev vsmartcard-vpcd gcc libc6-dev pkg-config \
+	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686
+
+.PHONY: run test generate check bench lint vet unit deps
+
+# The guided tour, on the embedded virtual reader where no PC/SC service runs. Needs Go alone.
+run:
+	CGO_ENABLED=0 go run ./cmd/pcsc demo
+
+# Everything, on the real pcscd. A component that is missing is a failure here, not a skip.
+test: deps check lint vet unit
+
+deps:
+	@missing=; for p in $(DEB); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		command -v apt-get >/dev/null || { echo "make test needs these Debian packages or their like:$$missing" >&2; exit 1; }; \
+		echo "installing:$$missing"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+generate:
+	go generate ./...
+
+# The generated files are deleted, made anew and must be those of the last commit.
+check:
+	@sh internal/check.sh
+
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go run $(STATICCHECK) ./...
+	CGO_ENABLED=0 go run $(STATICCHECK) -tags pcsc_purego ./...
+
+# Every target of the spec under every choice of backend.
+vet:
+	PCSC_MUST_RUN=1 go run ./internal/matrix
+
+# All tests under both backends, with the race detector where cgo is on.
+unit:
+	PCSC_MUST_RUN=1 go test -race -timeout 20m ./...
+	PCSC_MUST_RUN=1 CGO_ENABLED=1 go test -timeout 20m -tags pcsc_purego ./...
+	PCSC_MUST_RUN=1 CGO_ENABLED=0 go test -timeout 20m ./...
+
+bench: deps
+	go test ./internal/bench -run TestTable -count=1 -v -bench-table
