@@ -72,10 +72,6 @@ _Static_assert(sizeof(SCARDCONTEXT) == 4, "spec/types.yaml: SCARDCONTEXT: size")
 _Static_assert((SCARDCONTEXT)-1 < 0, "spec/types.yaml: SCARDCONTEXT: sign");
 _Static_assert(sizeof(SCARDHANDLE) == 4, "spec/types.yaml: SCARDHANDLE: size");
 _Static_assert((SCARDHANDLE)-1 < 0, "spec/types.yaml: SCARDHANDLE: sign");
-_Static_assert(sizeof(uint32_t) == 4, "spec/types.yaml: ULONG32: size");
-_Static_assert((uint32_t)-1 > 0, "spec/types.yaml: ULONG32: sign");
-_Static_assert(sizeof(WORD) == 2, "spec/types.yaml: WORD: size");
-_Static_assert((WORD)-1 > 0, "spec/types.yaml: WORD: sign");
 _Static_assert(sizeof(SCARD_IO_REQUEST) == 8, "spec/types.yaml: SCARD_IO_REQUEST: size");
 _Static_assert(offsetof(SCARD_IO_REQUEST, dwProtocol) == 0, "spec/types.yaml: SCARD_IO_REQUEST.dwProtocol: offset");
 _Static_assert(sizeof(((SCARD_IO_REQUEST *)0)->dwProtocol) == 4, "spec/types.yaml: SCARD_IO_REQUEST.dwProtocol: size");

@@ -123,6 +123,9 @@ func (c *cgoEmitter) assert(expr, file, entry, what string) {
 //	_Static_assert(offsetof(SCARD_READERSTATE, cbAtr) == 32, "spec/types.yaml: SCARD_READERSTATE.cbAtr: offset");
 func (c *cgoEmitter) assertTypes() {
 	for _, s := range c.model.Scalars {
+		if !s.Headers[c.platform.Name] {
+			continue
+		}
 		name := c.typeName(s)
 		c.assert(fmt.Sprintf("sizeof(%s) == %s", name, c.byBits(func(a *ABI) int { n, _ := s.Width(a); return n })),
 			s.Pos.File, s.Name, "size")
@@ -159,7 +162,7 @@ func (c *cgoEmitter) anyABI() *ABI {
 	return c.abi(32)
 }
 
-// typeName is the C name of a scalar. macOS has none for BYTE and WORD without its own types.
+// typeName is the C name of a scalar.
 func (c *cgoEmitter) typeName(s *Scalar) string {
 	if name, ok := s.CName.For(c.platform.Name); ok {
 		return name

@@ -39,6 +39,7 @@ type ABI struct {
 // Scalar is a C integer type.
 type Scalar struct {
 	*spec.Scalar
+	Headers map[string]bool // platforms whose headers define it
 }
 
 // Width returns the size of the type in bytes under an ABI, and whether it is signed.

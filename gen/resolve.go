@@ -75,7 +75,7 @@ func (r *resolver) types() {
 	r.scalars = map[string]*Scalar{}
 	r.structs = map[string]*Struct{}
 	for _, s := range r.spec.Scalars {
-		sc := &Scalar{s}
+		sc := &Scalar{s, r.headers(nil, s.Src)}
 		r.scalars[s.Name] = sc
 		r.model.Scalars = append(r.model.Scalars, sc)
 	}
