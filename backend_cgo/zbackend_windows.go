@@ -407,7 +407,7 @@ static inline uint32_t z_SCardGetStatusChange(uint64_t hContext, uint32_t dwTime
 		if (all == NULL)
 			return (uint32_t)SCARD_E_NO_MEMORY;
 	} else
-		memset(few, 0, sizeof few);
+		memset(few, 0, cReaders * sizeof few[0]);
 	for (uint32_t i = 0; i < cReaders; i++) {
 		all[i].szReader = (const wchar_t *)(texts + rgReaderStates[i].text);
 		all[i].dwCurrentState = rgReaderStates[i].CurrentState;

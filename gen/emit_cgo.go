@@ -340,7 +340,7 @@ func (c *cgoEmitter) shim(fn *Function) {
 				"\tif (all == NULL)",
 				"\t\treturn (uint32_t)SCARD_E_NO_MEMORY;",
 				"} else",
-				"\tmemset(few, 0, sizeof few);",
+				fmt.Sprintf("\tmemset(few, 0, %s * sizeof few[0]);", n),
 				fmt.Sprintf("for (uint32_t i = 0; i < %s; i++) {", n))
 			after = append(after, fmt.Sprintf("for (uint32_t i = 0; i < %s; i++) {", n))
 			for _, fd := range a.Struct.Fields {

@@ -189,7 +189,7 @@ var process struct {
 	paths Paths
 	err   error
 	built bool
-	extra map[string]string // by flags: the variants of minimal.c
+	extra map[string]string // by source and flags: libraries beside stub.c
 }
 
 // Build compiles the library, once per process, and returns its absolute path.
@@ -236,30 +236,37 @@ func BuildMinimal(tb testing.TB, missing ...string) string {
 		}
 		flags = append(flags, "-DWITHOUT_"+symbol)
 	}
-	return buildVariant(tb, flags...)
+	return buildVariant(tb, "minimal.c", flags...)
+}
+
+// BuildInstant builds a library whose calls succeed, return at once and check
+// nothing, for measuring what a binding adds to a call. It returns the path.
+func BuildInstant(tb testing.TB) string {
+	tb.Helper()
+	return buildVariant(tb, "instant.c")
 }
 
 // BuildNotPCSC builds a library that loads and has no PC/SC symbol at all.
 func BuildNotPCSC(tb testing.TB) string {
 	tb.Helper()
-	return buildVariant(tb, "-DNOT_PCSC")
+	return buildVariant(tb, "minimal.c", "-DNOT_PCSC")
 }
 
-func buildVariant(tb testing.TB, flags ...string) string {
+func buildVariant(tb testing.TB, source string, flags ...string) string {
 	tb.Helper()
 	process.Lock()
 	defer process.Unlock()
-	key := strings.Join(flags, " ")
+	key := source + " " + strings.Join(flags, " ")
 	if path, ok := process.extra[key]; ok {
 		return path
 	}
 	dir, err := processDir()
 	orSkip(tb, err)
 	// A directory each: the file's name is the SONAME, as for the real one.
-	dir = filepath.Join(dir, "minimal"+strconv.Itoa(len(process.extra)))
+	dir = filepath.Join(dir, "variant"+strconv.Itoa(len(process.extra)))
 	path := filepath.Join(dir, LibraryName)
 	if err = os.MkdirAll(dir, 0o700); err == nil {
-		err = compileLibrary(path, "minimal.c", flags...)
+		err = compileLibrary(path, source, flags...)
 	}
 	orSkip(tb, err)
 	if process.extra == nil {
