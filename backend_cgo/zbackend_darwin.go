@@ -8,6 +8,7 @@ import (
 	"github.com/gopcsc/gopcsc/generated/winscard"
 	"github.com/gopcsc/gopcsc/internal/callbuf"
 	"math"
+	"runtime"
 	"unsafe"
 )
 
@@ -614,6 +615,9 @@ func (*Backend) Status(card winscard.Card, readers, atr []byte) (readersLen int,
 // StringifyError is the equivalent of pcsc_stringify_error: it gives the library's own text for a code;
 // Code.Error has the text of this module.
 func (*Backend) StringifyError(code winscard.Code) string {
+	// The text is the thread's, until its next call.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	return C.GoString(C.z_pcsc_stringify_error(C.uint32_t(code)))
 }
 

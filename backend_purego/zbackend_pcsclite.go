@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"github.com/gopcsc/gopcsc/generated/winscard"
 	"github.com/gopcsc/gopcsc/internal/callbuf"
+	"runtime"
 	"sync"
 	"unsafe"
 )
@@ -524,6 +525,9 @@ func (b *Backend) StringifyError(code winscard.Code) string {
 	f := frames.Get().(*frame)
 	w := f.words[:1]
 	w[0] = uintptr(code) // pcscError
+	// The text is the thread's, until its next call.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	r, _, _ := call(fn, w...)
 	text := goString(r)
 	f.free()

@@ -520,6 +520,7 @@ func (c *cgoEmitter) method(fn *Function) {
 	call := jen.Qual("C", "z_"+fn.Name).Call(args...)
 	switch {
 	case fn.TextOnly:
+		body = append(body, lockThread()...)
 		body = append(body, jen.Return(jen.Qual("C", "GoString").Call(call)))
 	case len(fn.Results) == 0:
 		body = append(body, jen.Id("rc").Op(":=").Qual(winscardPath, "Code").Call(call))

@@ -587,6 +587,9 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 		}
 		body = append(body, jen.Id("w").Index(jen.Lit(i)).Op("=").Add(v).Comment("// "+a.Name))
 	}
+	if fn.TextOnly {
+		body = append(body, lockThread()...)
+	}
 	body = append(body, jen.List(jen.Id("r"), jen.Id("_"), jen.Id("_")).Op(":=").Id("call").Call(jen.Id("fn"), jen.Id("w").Op("...")))
 	if fn.TextOnly {
 		body = append(body,
@@ -636,6 +639,16 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 	f.doc("%s is the equivalent of %s: it %s", fn.Go, fn.Symbols[p.Name], fn.Doc)
 	f.Func().Params(jen.Id("b").Op("*").Id("Backend")).Id(fn.Go).Add(signature(fn)).Block(body...)
 	f.Line()
+}
+
+// lockThread keeps the goroutine on its thread until the method returns: a text that a library returns is the thread's,
+// and another call on the thread would change it before it is copied.
+func lockThread() []jen.Code {
+	return []jen.Code{
+		jen.Comment("The text is the thread's, until its next call."),
+		jen.Qual("runtime", "LockOSThread").Call(),
+		jen.Defer().Qual("runtime", "UnlockOSThread").Call(),
+	}
 }
 
 // paramName is the Go name of an argument.

@@ -50,14 +50,15 @@ func call[T any](ctx context.Context, f func() T, late func(T), after func()) (T
 // lateDetail is the detail of an error whose native call goes on.
 const lateDetail = "the call goes on in the background"
 
-// contextCall makes a call on c's native handle. reader is for the error. late undoes a success that came after ctx
-// had ended; it may be nil.
-func contextCall[T any](ctx context.Context, c *Context, op, reader string,
+// contextCall makes a call on a native context of its own. reader is for the error. With keep the native context of a
+// successful call stays leased: the result has it. late undoes a success that came after ctx had ended; it may be nil.
+func contextCall[T any](ctx context.Context, c *Context, op, reader string, keep bool,
 	f func(winscard.Backend, winscard.Context) (T, winscard.Code), late func(T),
 ) (T, error) {
-	defer runtime.KeepAlive(c) // or the cleanup could release the handle under the call
+	defer runtime.KeepAlive(c) // or the cleanup could release everything under the call
 	type result struct {
 		v  T
+		op string
 		rc winscard.Code
 	}
 	var none T
@@ -66,7 +67,15 @@ func contextCall[T any](ctx context.Context, c *Context, op, reader string,
 		return none, err
 	}
 	r, ok := call(ctx, func() (r result) {
-		r.v, r.rc = f(s.backend, s.handle)
+		h, rc := s.lease()
+		if rc != winscard.Success {
+			return result{op: opEstablishContext, rc: rc}
+		}
+		r.op = op
+		r.v, r.rc = f(s.backend, h)
+		if !keep || r.rc != winscard.Success {
+			s.giveBack(h, healthy(r.rc))
+		}
 		return r
 	}, func(r result) {
 		if late != nil && r.rc == winscard.Success {
@@ -77,14 +86,14 @@ func contextCall[T any](ctx context.Context, c *Context, op, reader string,
 		return none, endedError(ctx, op, reader, lateDetail)
 	}
 	if r.rc != winscard.Success {
-		return r.v, &Error{Op: op, Reader: reader, Code: r.rc}
+		return r.v, &Error{Op: r.op, Reader: reader, Code: r.rc}
 	}
 	return r.v, nil
 }
 
-// do makes a call on the native handle that needs no more than that.
+// do makes a call that needs no more than a native context.
 func (c *Context) do(ctx context.Context, op string, f func(winscard.Backend, winscard.Context) winscard.Code) error {
-	_, err := contextCall(ctx, c, op, "", func(b winscard.Backend, h winscard.Context) (struct{}, winscard.Code) {
+	_, err := contextCall(ctx, c, op, "", false, func(b winscard.Backend, h winscard.Context) (struct{}, winscard.Code) {
 		return struct{}{}, f(b, h)
 	}, nil)
 	return err

@@ -48,13 +48,13 @@ func (c *Context) Connect(ctx context.Context, reader string, share ShareMode, p
 	if c != nil {
 		s = c.s
 	}
-	state, err := contextCall(ctx, c, opConnect, reader,
+	state, err := contextCall(ctx, c, opConnect, reader, true,
 		func(b winscard.Backend, h winscard.Context) (*cardState, winscard.Code) {
 			handle, protocol, rc := b.Connect(h, reader, uint32(share), uint32(protocols))
 			if rc != winscard.Success {
 				return nil, rc
 			}
-			state := newCardState(s, handle, reader, protocol)
+			state := newCardState(s, h, handle, reader, protocol)
 			if !s.add(state) { // the context was closed meanwhile; it waits for this call
 				b.Disconnect(handle, uint32(winscard.LeaveCard))
 				return nil, winscard.ErrInvalidHandle

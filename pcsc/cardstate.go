@@ -17,6 +17,7 @@ import (
 type cardState struct {
 	context *contextState
 	backend winscard.Backend
+	native  winscard.Context // leased for the card alone
 	handle  winscard.Card
 	reader  string
 
@@ -49,10 +50,11 @@ type nativeCall struct {
 	back    chan struct{} // the call's end was first
 }
 
-func newCardState(s *contextState, handle winscard.Card, reader string, protocol uint32) *cardState {
+func newCardState(s *contextState, native winscard.Context, handle winscard.Card, reader string, protocol uint32) *cardState {
 	card := &cardState{
 		context: s,
 		backend: s.backend,
+		native:  native,
 		handle:  handle,
 		reader:  reader,
 		call:    nativeCall{back: make(chan struct{}, 1)},
@@ -268,7 +270,7 @@ func (t target) disconnect(disposition Disposition) (closed bool, err error) {
 	rc := s.backend.Disconnect(s.handle, uint32(disposition))
 	closed = !means(rc, winscard.ErrSharingViolation) // with it the handle lives on, and the caller can try again
 	if closed {
-		s.finish()
+		s.finish(rc)
 	}
 	if rc != winscard.Success {
 		return closed, s.failed(opDisconnect, rc)
@@ -301,7 +303,7 @@ func (s *cardState) close(disposition Disposition) (first bool, err error) {
 		e.Detail = "another program's transaction is under way: disconnected without resetting the card"
 		s.backend.Disconnect(s.handle, uint32(winscard.LeaveCard))
 	}
-	s.finish()
+	s.finish(rc)
 	if e != nil {
 		return true, e
 	}
@@ -311,12 +313,13 @@ func (s *cardState) close(disposition Disposition) (first bool, err error) {
 // closePatience is how long close waits for another program's transaction to end.
 const closePatience = time.Second
 
-// finish makes the card closed. It needs the lock.
-func (s *cardState) finish() {
+// finish makes the card closed. rc is what the disconnecting gave. It needs the lock.
+func (s *cardState) finish(rc winscard.Code) {
 	s.closed = true
 	s.endTransaction()
 	s.forget()
 	s.send, s.recv = nil, nil
+	s.context.giveBack(s.native, rc == winscard.Success) // else its release is what frees the handle
 	s.context.mu.Lock()
 	delete(s.context.cards, s)
 	s.context.mu.Unlock()

@@ -12,10 +12,14 @@ import (
 // A Context is a connection to the smart card service. It is made by [EstablishContext] and is safe for use by many
 // goroutines at once.
 //
-// Waits run on native contexts of their own, so that a wait neither holds up the other methods nor ends with another
-// wait. All other calls share one native context. pcsc-lite serves them one after the other: while a card computes,
-// calls on the same Context, its other cards included, wait. Programs that drive several cards at once use a Context
-// for each.
+// Nothing that is done with it holds up anything else: every card, every wait and every other call has a native
+// context of its own while it lasts. pcsc-lite serves the calls of one native context one after the other, waits
+// included, so that on a shared one a slow card would stop all others, and a card that waits for the end of a
+// transaction would stop the very call that ends it. Native contexts are made when there are not enough, and a few are
+// kept for further use; a program that does one thing at a time has one.
+//
+// A Context survives a restart of the service: calls fail while it is down, and afterwards use new native contexts.
+// Cards have to be connected again.
 type Context struct {
 	_       noCopy
 	s       *contextState
@@ -26,16 +30,15 @@ type Context struct {
 type contextState struct {
 	backend winscard.Backend
 	scope   uint32
-	handle  winscard.Context
 	once    sync.Once // of close
 
 	mu     sync.Mutex
 	closed bool
-	calls  int           // on handle, under way
+	calls  int           // of the Context itself, under way
 	idling chan struct{} // made by shutdown, closed when calls is 0
 	cards  map[*cardState]struct{}
 	waits  map[*wait]struct{}
-	idle   []winscard.Context // native contexts for waits
+	idle   []winscard.Context // native contexts that nothing uses now
 }
 
 // EstablishContext connects to the smart card service. It is the equivalent of SCardEstablishContext ([pcsc-lite],
@@ -87,7 +90,7 @@ func EstablishContext(scope Scope, opts ...Option) (*Context, error) {
 	c := &Context{s: &contextState{
 		backend: b,
 		scope:   uint32(scope),
-		handle:  r.handle,
+		idle:    []winscard.Context{r.handle},
 		cards:   make(map[*cardState]struct{}),
 		waits:   make(map[*wait]struct{}),
 	}}
@@ -166,8 +169,6 @@ func (s *contextState) shutdown() winscard.Code {
 	for card := range s.cards {
 		cards = append(cards, card)
 	}
-	idle := s.idle
-	s.idle = nil
 	// Not a WaitGroup: a cleanup can't wait for one that was used in a testing/synctest bubble.
 	if s.calls > 0 {
 		s.idling = make(chan struct{})
@@ -190,16 +191,66 @@ func (s *contextState) shutdown() winscard.Code {
 			late.Reset(0) // for the others; each releases its native context when it is back
 		}
 	}
-	for _, handle := range idle {
-		s.backend.ReleaseContext(handle)
-	}
 	if idling != nil {
 		<-idling
 	}
-	return s.backend.ReleaseContext(s.handle)
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	result := winscard.Success
+	for _, handle := range idle {
+		if rc := s.backend.ReleaseContext(handle); result == winscard.Success {
+			result = rc
+		}
+	}
+	return result
 }
 
-// enter counts a call on the native handle, which is not released before leave.
+// maxIdle is how many native contexts are kept for further use.
+const maxIdle = 4
+
+// lease returns a native context that nothing else uses until it is given back.
+func (s *contextState) lease() (winscard.Context, winscard.Code) {
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		h := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.mu.Unlock()
+		return h, winscard.Success
+	}
+	s.mu.Unlock()
+	return s.backend.EstablishContext(s.scope)
+}
+
+// giveBack ends a lease. Unless it is reusable, the native context is released.
+func (s *contextState) giveBack(h winscard.Context, reusable bool) {
+	s.mu.Lock()
+	if reusable && !s.closed && len(s.idle) < maxIdle {
+		s.idle = append(s.idle, h)
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	s.backend.ReleaseContext(h)
+}
+
+// healthy says whether a native context can be used again after a call on it ended with rc. A code that is not known
+// to say something about the reader, the card or the arguments alone may mean that the service is gone, and the native
+// context with it.
+func healthy(rc winscard.Code) bool {
+	switch rc {
+	case winscard.Success, winscard.ErrTimeout, winscard.ErrUnknownReader, winscard.ErrInvalidParameter,
+		winscard.ErrInvalidValue, winscard.ErrInsufficientBuffer, winscard.ErrNoSmartcard, winscard.ErrSharingViolation,
+		winscard.ErrProtoMismatch, winscard.ErrNotReady, winscard.ErrReaderUnavailable, winscard.ErrUnresponsiveCard,
+		winscard.ErrUnpoweredCard, winscard.ErrUnsupportedCard, winscard.ErrRemovedCard, winscard.ErrResetCard,
+		winscard.ErrUnsupportedFeature, winscard.ErrUnsupportedFunction:
+		return true
+	}
+	return false
+}
+
+// enter counts a call, which a close waits for until leave.
 func (c *Context) enter(ctx context.Context, op, reader string) (*contextState, error) {
 	if c == nil || c.s == nil {
 		return nil, invalidUse(op, reader, zeroContext)

@@ -306,7 +306,7 @@ func TestUseAfterClose(t *testing.T) {
 	require.NoError(t, c.Close())
 	requireCode(t, c.Release(), opReleaseContext, ErrInvalidHandle)
 	require.Contains(t, f.calls(), "Disconnect 1", "the card is reset")
-	require.Equal(t, 1, f.count("ReleaseContext"))
+	require.Equal(t, 2, f.count("ReleaseContext"), "the card's and that of IsValid")
 	before := len(f.calls())
 	for _, err := range append(cardCalls(bg, card),
 		c.Cancel(), c.IsValid(), c.GetStatusChange(bg, make([]ReaderState, 1)), c.GetStatusChange(bg, nil),

@@ -495,3 +495,10 @@ func (g *gate) pass() {
 	g.reached <- struct{}{}
 	<-g.open
 }
+
+// nothingOpen says whether every native context has been released.
+func (f *fake) nothingOpen() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.contexts) == 0
+}

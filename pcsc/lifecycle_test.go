@@ -33,7 +33,7 @@ func TestForgottenContext(t *testing.T) {
 		_, err = c.Connect(bg, "Reader 0", ShareShared, ProtocolAny)
 		require.NoError(t, err)
 	}()
-	collect(t, func() bool { return f.count("ReleaseContext") == 2 })
+	collect(t, f.nothingOpen)
 	f.requireNothingOpen()
 	require.Contains(t, f.calls(), "Disconnect 1")
 }
@@ -111,7 +111,7 @@ func TestWaitKeepsContext(t *testing.T) {
 		return winscard.Success
 	}
 	require.NoError(t, c.GetStatusChange(bg, unchanged("Reader 0")))
-	collect(t, func() bool { return f.count("ReleaseContext") == 2 })
+	collect(t, f.nothingOpen)
 }
 
 // What was closed is not closed again when it is collected.
@@ -176,7 +176,7 @@ func TestCallKeepsContext(t *testing.T) {
 	}
 	_, err = c.ListReaders(bg)
 	require.NoError(t, err)
-	collect(t, func() bool { return f.count("ReleaseContext") == 2 })
+	collect(t, f.nothingOpen)
 }
 
 // Likewise a call that still waits for its turn.

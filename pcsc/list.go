@@ -125,7 +125,7 @@ func (c *Context) list(ctx context.Context, op string,
 func (c *Context) fill(ctx context.Context, op string,
 	f func(winscard.Backend, winscard.Context, []byte) (int, winscard.Code),
 ) ([]byte, error) {
-	got, err := contextCall(ctx, c, op, "", func(b winscard.Backend, h winscard.Context) (filled, winscard.Code) {
+	got, err := contextCall(ctx, c, op, "", false, func(b winscard.Backend, h winscard.Context) (filled, winscard.Code) {
 		return grow(listSize, listMaxSize, makeBytes, func(buf []byte) (int, winscard.Code) { return f(b, h, buf) })
 	}, nil)
 	return got.data, addNeeded(err, got.needed)

@@ -14,8 +14,6 @@ const (
 	cancelLast     = 50 * time.Millisecond
 	cancelPatience = time.Second // then the caller is let go and the wait left to itself
 
-	maxIdle = 4 // native contexts kept for further waits
-
 	// maxNativeWait is the longest timeout given to a native call, in milliseconds: pcsc-lite calculates in a C long.
 	// The largest value means for ever.
 	maxNativeWait = 1<<31 - 1
@@ -50,13 +48,13 @@ func (c *Context) GetStatusChangeTimeout(ctx context.Context, timeout time.Durat
 	if err != nil {
 		return err
 	}
-	s.leave() // a wait is on a handle of its own; the call below enters again
+	s.leave() // a wait is ended by a close, not waited for; the call below enters again
 	if len(states) == 0 {
 		return nil // platforms differ: some wait for ever
 	}
 	list := nativeStates(states)
 	if timeout == 0 {
-		_, err := contextCall(ctx, c, opGetStatusChange, "",
+		_, err := contextCall(ctx, c, opGetStatusChange, "", false,
 			func(b winscard.Backend, h winscard.Context) (struct{}, winscard.Code) {
 				return struct{}{}, b.GetStatusChange(h, 0, list)
 			}, nil)
@@ -213,35 +211,28 @@ func (w *wait) failed(ctx context.Context, rc winscard.Code, detail string) erro
 // run is the wait's goroutine.
 func (w *wait) run(ms int64) {
 	w.op, w.rc = w.native(ms)
-	reusable := false
-	switch w.rc {
-	case winscard.Success, winscard.ErrTimeout, winscard.ErrUnknownReader, winscard.ErrInvalidParameter,
-		winscard.ErrInvalidValue:
-		reusable = true // any other code may mean that the service is gone, and the context with it
-	}
-	close(w.done)
 	w.s.mu.Lock()
 	cancelling := w.waiting && w.ended != notEnded
+	w.waiting = false // from here on nobody sends SCardCancel
 	w.s.mu.Unlock()
-	if !cancelling { // else cancel finishes, after its last SCardCancel
-		w.finish(reusable)
+	switch {
+	case cancelling:
+		close(w.done) // cancel finishes, after its last SCardCancel
+	case healthy(w.rc):
+		w.finish(true) // before the method returns, so that its caller's next call finds the native context
+		close(w.done)
+	default:
+		close(w.done)
+		w.finish(false)
 	}
 }
 
 // native opens a native context and waits on it.
 func (w *wait) native(ms int64) (op string, rc winscard.Code) {
 	s := w.s
-	var handle winscard.Context
-	s.mu.Lock()
-	if n := len(s.idle); n > 0 {
-		handle = s.idle[n-1]
-		s.idle = s.idle[:n-1]
-		s.mu.Unlock()
-	} else {
-		s.mu.Unlock()
-		if handle, rc = s.backend.EstablishContext(s.scope); rc != winscard.Success {
-			return opEstablishContext, rc
-		}
+	handle, rc := s.lease()
+	if rc != winscard.Success {
+		return opEstablishContext, rc
 	}
 	s.mu.Lock()
 	w.handle, w.opened = handle, true
@@ -302,15 +293,8 @@ func (w *wait) cancel() {
 // finish gives the native context back, or releases it. No SCardCancel can be under way.
 func (w *wait) finish(reusable bool) {
 	s := w.s
-	s.mu.Lock()
-	release := w.opened
-	if release && reusable && !s.closed && len(s.idle) < maxIdle {
-		s.idle = append(s.idle, w.handle)
-		release = false
-	}
-	s.mu.Unlock()
-	if release {
-		s.backend.ReleaseContext(w.handle)
+	if w.opened {
+		s.giveBack(w.handle, reusable)
 	}
 	s.mu.Lock()
 	delete(s.waits, w)
