@@ -30,7 +30,9 @@ func compilePreamble(t *testing.T, m *Model, platform, cc, pkg string) (string, 
 		pcscdtest.Skip(t, "no %s", cc)
 	}
 	var src string
-	for _, f := range emit(t, m) {
+	files, err := emitCgo(m)
+	require.NoError(t, err)
+	for _, f := range files {
 		if f.Path == "backend_cgo/zbackend_"+platform+".go" {
 			_, rest, _ := strings.Cut(string(f.Content), "\n/*\n")
 			src, _, _ = strings.Cut(rest, "\n*/\nimport \"C\"")

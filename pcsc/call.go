@@ -67,16 +67,21 @@ func contextCall[T any](ctx context.Context, c *Context, op, reader string, keep
 		return none, err
 	}
 	r, ok := call(ctx, func() (r result) {
-		h, rc := s.lease()
-		if rc != winscard.Success {
-			return result{op: opEstablishContext, rc: rc}
+		for {
+			h, fresh, rc := s.lease()
+			if rc != winscard.Success {
+				return result{op: opEstablishContext, rc: rc}
+			}
+			r.op = op
+			r.v, r.rc = f(s.backend, h)
+			if !keep || r.rc != winscard.Success {
+				s.giveBack(h, r.rc)
+			}
+			// A native context from before a restart of the service: nothing was done, so begin again with a new one.
+			if fresh || !serviceGone(r.rc) || s.isClosed() {
+				return r
+			}
 		}
-		r.op = op
-		r.v, r.rc = f(s.backend, h)
-		if !keep || r.rc != winscard.Success {
-			s.giveBack(h, healthy(r.rc))
-		}
-		return r
 	}, func(r result) {
 		if late != nil && r.rc == winscard.Success {
 			late(r.v)

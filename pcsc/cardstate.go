@@ -319,7 +319,10 @@ func (s *cardState) finish(rc winscard.Code) {
 	s.endTransaction()
 	s.forget()
 	s.send, s.recv = nil, nil
-	s.context.giveBack(s.native, rc == winscard.Success) // else its release is what frees the handle
+	if rc != winscard.Success && !serviceGone(rc) {
+		rc = winscard.ErrInternalError // not to be used again: its release is what frees the handle
+	}
+	s.context.giveBack(s.native, rc)
 	s.context.mu.Lock()
 	delete(s.context.cards, s)
 	s.context.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 // transaction would stop the very call that ends it. Native contexts are made when there are not enough, and a few are
 // kept for further use; a program that does one thing at a time has one.
 //
-// A Context survives a restart of the service: calls fail while it is down, and afterwards use new native contexts.
+// A Context survives a restart of the service: calls fail while it is down, and work again afterwards.
 // Cards have to be connected again.
 type Context struct {
 	_       noCopy
@@ -210,29 +210,54 @@ func (s *contextState) shutdown() winscard.Code {
 // maxIdle is how many native contexts are kept for further use.
 const maxIdle = 4
 
-// lease returns a native context that nothing else uses until it is given back.
-func (s *contextState) lease() (winscard.Context, winscard.Code) {
+// lease returns a native context that nothing else uses until it is given back, and whether it was made for that.
+func (s *contextState) lease() (h winscard.Context, fresh bool, rc winscard.Code) {
 	s.mu.Lock()
 	if n := len(s.idle); n > 0 {
-		h := s.idle[n-1]
+		h = s.idle[n-1]
 		s.idle = s.idle[:n-1]
 		s.mu.Unlock()
-		return h, winscard.Success
+		return h, false, winscard.Success
 	}
 	s.mu.Unlock()
-	return s.backend.EstablishContext(s.scope)
+	h, rc = s.backend.EstablishContext(s.scope)
+	return h, true, rc
 }
 
-// giveBack ends a lease. Unless it is reusable, the native context is released.
-func (s *contextState) giveBack(h winscard.Context, reusable bool) {
+// giveBack ends a lease after a call that ended with rc. The native context is kept for another, unless the call was
+// cancelled or the service may be gone.
+func (s *contextState) giveBack(h winscard.Context, rc winscard.Code) {
+	var release []winscard.Context
 	s.mu.Lock()
-	if reusable && !s.closed && len(s.idle) < maxIdle {
+	switch {
+	case serviceGone(rc): // then the idle ones are no better
+		release = append(s.idle, h)
+		s.idle = nil
+	case healthy(rc) && !s.closed && len(s.idle) < maxIdle:
 		s.idle = append(s.idle, h)
-		s.mu.Unlock()
-		return
+	default:
+		release = []winscard.Context{h}
 	}
 	s.mu.Unlock()
-	s.backend.ReleaseContext(h)
+	for _, h := range release {
+		s.backend.ReleaseContext(h)
+	}
+}
+
+func (s *contextState) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// serviceGone says whether rc means that the service knows the native context no more: it was stopped, or started anew.
+func serviceGone(rc winscard.Code) bool {
+	switch rc {
+	case winscard.ErrNoService, winscard.ErrServiceStopped, winscard.ErrCommError, winscard.ErrWinBrokenPipe,
+		winscard.ErrSecurityViolation: // libpcsclite's for a connection that was reset: a service that was killed
+		return true
+	}
+	return means(rc, winscard.ErrInvalidHandle) || means(rc, winscard.ErrNoService)
 }
 
 // healthy says whether a native context can be used again after a call on it ended with rc. A code that is not known

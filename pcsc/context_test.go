@@ -451,3 +451,62 @@ func TestServiceGone(t *testing.T) {
 	requireCode(t, err, opListReaders, ErrServiceStopped)
 	require.False(t, errors.Is(err, context.Canceled))
 }
+
+// A Context lives on after a restart of the service: what is left of native contexts from before is dropped, and a call
+// that finds one begins again, once. Nothing is tried again when the service is gone.
+func TestServiceRestart(t *testing.T) {
+	f := newFake(t)
+	c := f.open()
+	_, err := c.ListReaders(bg)
+	require.NoError(t, err)
+	stale := map[winscard.Context]bool{}
+	f.mu.Lock()
+	for h := range f.contexts {
+		stale[h] = true
+	}
+	f.mu.Unlock()
+	require.Len(t, stale, 1)
+	calls := 0
+	f.connect = func(string) (uint32, winscard.Code) {
+		if calls++; calls == 1 {
+			return 0, winscard.ErrServiceStopped
+		}
+		return 2, winscard.Success
+	}
+	card, err := c.Connect(bg, "Reader 0", ShareShared, ProtocolAny)
+	require.NoError(t, err)
+	require.Equal(t, 2, calls)
+	require.Equal(t, 2, f.count("EstablishContext"))
+	f.mu.Lock()
+	for h := range f.contexts {
+		require.NotContains(t, stale, h)
+	}
+	f.mu.Unlock()
+
+	f.connect = func(string) (uint32, winscard.Code) { calls++; return 0, winscard.ErrServiceStopped }
+	calls = 0
+	_, err = c.Connect(bg, "Reader 0", ShareShared, ProtocolAny)
+	requireCode(t, err, opConnect, ErrServiceStopped)
+	require.Equal(t, 1, calls, "the native context was new")
+	require.NoError(t, card.Close())
+}
+
+// Every card has a native context of its own, and so has a call while a card is connected.
+func TestNativeContexts(t *testing.T) {
+	f := newFake(t)
+	c, one := f.card()
+	require.Equal(t, 1, f.count("EstablishContext"), "a program that does one thing at a time has one")
+	two, err := c.Connect(bg, "Reader 1", ShareShared, ProtocolAny)
+	require.NoError(t, err)
+	require.NotEqual(t, one.s.native, two.s.native)
+	require.NoError(t, c.IsValid())
+	require.Equal(t, 3, f.count("EstablishContext"))
+	require.NoError(t, one.Close())
+	require.NoError(t, two.Close())
+	for range 10 {
+		card, err := c.Connect(bg, "Reader 0", ShareShared, ProtocolAny)
+		require.NoError(t, err)
+		require.NoError(t, card.Close())
+	}
+	require.Equal(t, 3, f.count("EstablishContext"), "they are used again")
+}

@@ -219,18 +219,18 @@ func (w *wait) run(ms int64) {
 	case cancelling:
 		close(w.done) // cancel finishes, after its last SCardCancel
 	case healthy(w.rc):
-		w.finish(true) // before the method returns, so that its caller's next call finds the native context
+		w.finish(w.rc) // before the method returns, so that its caller's next call finds the native context
 		close(w.done)
 	default:
 		close(w.done)
-		w.finish(false)
+		w.finish(w.rc)
 	}
 }
 
 // native opens a native context and waits on it.
 func (w *wait) native(ms int64) (op string, rc winscard.Code) {
 	s := w.s
-	handle, rc := s.lease()
+	handle, _, rc := s.lease()
 	if rc != winscard.Success {
 		return opEstablishContext, rc
 	}
@@ -281,7 +281,7 @@ func (w *wait) cancel() {
 	for next := cancelFirst; ; next = min(2*next, cancelLast) {
 		select {
 		case <-w.done:
-			w.finish(false)
+			w.finish(winscard.ErrCancelled)
 			return
 		case <-pause.C:
 		}
@@ -290,11 +290,11 @@ func (w *wait) cancel() {
 	}
 }
 
-// finish gives the native context back, or releases it. No SCardCancel can be under way.
-func (w *wait) finish(reusable bool) {
+// finish gives the native context back. No SCardCancel can be under way. rc is how the wait ended.
+func (w *wait) finish(rc winscard.Code) {
 	s := w.s
 	if w.opened {
-		s.giveBack(w.handle, reusable)
+		s.giveBack(w.handle, rc)
 	}
 	s.mu.Lock()
 	delete(s.waits, w)

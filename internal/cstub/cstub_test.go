@@ -1,4 +1,6 @@
-//go:build linux
+//go:build linux && (386 || amd64 || arm || arm64 || loong64 || ppc64le || riscv64)
+
+// It opens the library with purego, on the architectures that purego has.
 
 package cstub_test
 

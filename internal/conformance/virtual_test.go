@@ -1,0 +1,5 @@
+package conformance
+
+import "testing"
+
+func TestVirtual(t *testing.T) { Run(t, Virtual()) }
