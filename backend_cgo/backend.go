@@ -7,10 +7,8 @@ package backendcgo
 import (
 	"errors"
 	"runtime"
-	"sync"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
-	"github.com/gopcsc/gopcsc/internal/callbuf"
 )
 
 // Backend is the linked PC/SC library.
@@ -34,11 +32,4 @@ func Open(library string) (winscard.Backend, error) {
 		return nil, errors.New("the cgo backend is linked with its PC/SC library and can't load another; build with -tags purego to choose one")
 	}
 	return open(), nil
-}
-
-var buffers = sync.Pool{New: func() any { return new(callbuf.Buffer) }}
-
-func freeBuffer(b *callbuf.Buffer) {
-	b.Reset()
-	buffers.Put(b)
 }
