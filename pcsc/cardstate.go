@@ -2,7 +2,6 @@ package pcsc
 
 import (
 	"context"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -28,12 +27,18 @@ type cardState struct {
 
 	// Under the lock.
 	closed bool
+	wanted terms  // of the last Connect or Reconnect that succeeded
 	tx     uint64 // the running transaction, or 0
 	lastTx uint64
 	call   nativeCall
-	calls  uint64 // ended by finishCall
 	send   []byte // for input that a background call works on
 	recv   []byte // for responses; only what came is copied out of it
+}
+
+// terms are what a program asks of a connection.
+type terms struct {
+	share     ShareMode
+	protocols Protocol
 }
 
 // nativeCall is the one call that a card has under way: what goes in and what comes out. It lies in the card, so a
@@ -169,22 +174,11 @@ func (s *cardState) background(do, late func(*cardState)) {
 	s.lock.release()
 }
 
-// callsPerTurn is after how many calls the scheduler gets a turn.
-const callsPerTurn = 64
-
 // finishCall ends a call that was not given up: it frees the lock.
-//
-// A loop of nothing but calls into C looks to the runtime like one goroutine that runs for too long: after 10 ms its
-// monitor begins to take the processor away in every call, which makes a call to a local service a third slower.
-// A turn for the scheduler now and then prevents that, and costs nothing that shows.
 func (s *cardState) finishCall() {
-	s.calls++
-	turn := s.calls%callsPerTurn == 0
 	s.forget()
 	s.lock.release()
-	if turn {
-		runtime.Gosched()
-	}
+	turn()
 }
 
 // failed is the error for the code rc.
