@@ -20,6 +20,7 @@ const (
 	cgoPath      = module + "/backend_cgo"
 	puregoPath   = module + "/backend_purego"
 	pcscPath     = module + "/pcsc"
+	iso7816Path  = module + "/pcsc/iso7816"
 )
 
 // File is a generated file.
@@ -31,7 +32,7 @@ type File struct {
 // Emit makes all files from the model, in the order of their paths. It is a pure function.
 func Emit(m *Model) ([]File, error) {
 	var files []File
-	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI} {
+	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitPart10, emitISO7816} {
 		fs, err := emit(m)
 		if err != nil {
 			return nil, err
@@ -76,6 +77,7 @@ var packageNames = map[string]string{
 	cgoPath:      "backendcgo",
 	puregoPath:   "backendpurego",
 	pcscPath:     "pcsc",
+	iso7816Path:  "iso7816",
 }
 
 // importNames are the packages whose name jennifer would otherwise spell out in the import.

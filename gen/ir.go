@@ -21,6 +21,7 @@ type Model struct {
 	Controls  []*Named
 	Features  []*Named
 	Props     []*Property
+	Statuses  []*Status
 }
 
 // Platform is an implementation of PC/SC.
@@ -178,4 +179,12 @@ type Attribute struct {
 type Property struct {
 	Named
 	Decode, Unit string
+}
+
+// Status is a status word of ISO/IEC 7816-4, or a range of them.
+type Status struct {
+	*spec.StatusWord
+	First, Last uint16
+	IsWords     []string // Go names
+	IsNoSys     bool     // errors.ErrUnsupported
 }

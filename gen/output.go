@@ -20,6 +20,9 @@ import (
 // generated/ all are, elsewhere those whose name starts with z.
 var Dirs = []string{"generated", "backend_cgo", "backend_purego", "pcsc"}
 
+// subDirs are the packages below a directory of Dirs that hold generated files too.
+var subDirs = []string{"pcsc/iso7816"}
+
 // Generated reports whether a path below the module's root is that of a generated file.
 func Generated(path string) bool {
 	path = filepath.ToSlash(path)
@@ -27,7 +30,7 @@ func Generated(path string) bool {
 	if dir == "generated" || strings.HasPrefix(dir, "generated/") {
 		return true
 	}
-	return strings.HasPrefix(base, "z") && strings.HasSuffix(base, ".go") && slices.Contains(Dirs, dir)
+	return strings.HasPrefix(base, "z") && strings.HasSuffix(base, ".go") && (slices.Contains(Dirs, dir) || slices.Contains(subDirs, dir))
 }
 
 // Change is a file that differs from what the spec gives.

@@ -17,6 +17,7 @@ func Resolve(s *spec.Spec) (*Model, error) {
 	r.constants()
 	r.codes()
 	r.attributes()
+	r.statuses()
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -395,6 +396,28 @@ func (r *resolver) attributes() {
 		r.model.Props = append(r.model.Props, pr)
 	}
 	sortNamed(r.model.Props, func(p *Property) *Named { return &p.Named })
+}
+
+func (r *resolver) statuses() {
+	goNames := map[string]string{}
+	for _, s := range r.spec.StatusWords {
+		goNames[s.Name] = s.Go
+	}
+	for _, s := range r.spec.StatusWords {
+		st := &Status{StatusWord: s, First: uint16(s.Value.Value), Last: uint16(s.Value.Value)}
+		if s.Last != nil {
+			st.Last = uint16(s.Last.Value)
+		}
+		for _, is := range s.Is {
+			if is == "errors.ErrUnsupported" {
+				st.IsNoSys = true
+			} else {
+				st.IsWords = append(st.IsWords, goNames[is])
+			}
+		}
+		r.model.Statuses = append(r.model.Statuses, st)
+	}
+	slices.SortFunc(r.model.Statuses, func(a, b *Status) int { return int(a.First) - int(b.First) })
 }
 
 func same(v *spec.Int) *spec.PerPlatform[spec.Int] { return &spec.PerPlatform[spec.Int]{Default: v} }

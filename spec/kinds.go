@@ -74,4 +74,6 @@ const (
 	KindClass           Kind = "class"            // an attribute class that is not described
 	KindUnit            Kind = "unit"             // a unit for what is no number
 	KindControl         Kind = "control"          // control codes without ctl_code
+	KindRange           Kind = "range"            // status words that are none, or ranges that overlap
+	KindParameter       Kind = "parameter"        // a status word whose text and number do not fit
 )

@@ -21,6 +21,7 @@ type Document struct {
 	ControlCodes     []*ControlCode    `yaml:"control_codes" doc:"control codes"`
 	Features         []*Feature        `yaml:"features" doc:"PC/SC part 10 features"`
 	Properties       []*Property       `yaml:"properties" doc:"PC/SC part 10 TLV properties"`
+	StatusWords      []*StatusWord     `yaml:"status_words" doc:"status words of ISO/IEC 7816-4"`
 }
 
 // Pos is a position in a file of the spec. Line and Col count from 1.
@@ -322,4 +323,21 @@ type Property struct {
 	Headers []string `yaml:"headers" doc:"platforms whose headers define it; all that the sources cover if not given"`
 	Doc     string   `yaml:"doc" spec:"required" doc:"what it is"`
 	Src     []string `yaml:"sources" spec:"required" doc:"where it was read"`
+}
+
+// StatusWord is a status word of ISO/IEC 7816-4, or a range of them. A range may lie within another one: its status
+// words then are both, and the text is that of the narrower one.
+type StatusWord struct {
+	Node  `yaml:"-"`
+	Name  string   `yaml:"name" spec:"required" doc:"the value as the standard writes it: 6A82, 63CX, 61XX, or 6202-6280"`
+	Go    string   `yaml:"go" spec:"required" doc:"Go name"`
+	Value *Int     `yaml:"value" spec:"required" doc:"16-bit value, the first of a range"`
+	Last  *Int     `yaml:"last" doc:"last value of a range"`
+	Mask  *Int     `yaml:"mask" doc:"bits of the value that are a number, which stands for {n} in the text"`
+	Zero  *Int     `yaml:"zero" doc:"what the number 0 means, if not 0"`
+	Class string   `yaml:"class" spec:"required,enum=normal|warning|execution|checking" doc:"normal processing, warning processing, execution error or checking error"`
+	Text  string   `yaml:"text" spec:"required" doc:"what it means, in plain English, small first letter, no full stop"`
+	Is    []string `yaml:"is" doc:"other status words by name, or errors.ErrUnsupported, that errors.Is finds in it, besides the ranges it lies in"`
+	Doc   string   `yaml:"doc" doc:"more than the text says"`
+	Src   []string `yaml:"sources" spec:"required" doc:"where it was read"`
 }

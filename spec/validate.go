@@ -36,6 +36,7 @@ func Validate(s *Spec) error {
 	v.checkAttributes()
 	v.checkControlCodes()
 	v.checkFeatures()
+	v.checkStatusWords()
 	v.checkSources() // last: it reports what nothing has cited
 	return v.faults.err()
 }

@@ -305,15 +305,20 @@ func (v *validator) checkErrors() {
 
 // errorText checks a text that stands at the end of "list readers: ...". It may begin with the name of a platform.
 func (v *validator) errorText(e *Error, path string) {
-	first, size := utf8.DecodeRuneInString(e.Text)
-	second, _ := utf8.DecodeRuneInString(e.Text[size:])
-	acronym := unicode.IsUpper(second) || unicode.IsDigit(second)
 	named := slices.ContainsFunc(v.Platforms, func(p *Platform) bool { return strings.HasPrefix(e.Text, p.Title+" ") })
+	v.plainText(&e.Node, e.Text, named, path)
+}
+
+// plainText checks a text that stands inside a sentence. It may begin with a name.
+func (v *validator) plainText(n *Node, text string, named bool, path string) {
+	first, size := utf8.DecodeRuneInString(text)
+	second, _ := utf8.DecodeRuneInString(text[size:])
+	acronym := unicode.IsUpper(second) || unicode.IsDigit(second)
 	if unicode.IsUpper(first) && !acronym && !named {
-		v.add(e.At("text"), KindText, join(path, "text"), "begins with a capital: the text stands inside a sentence")
+		v.add(n.At("text"), KindText, join(path, "text"), "begins with a capital: the text stands inside a sentence")
 	}
-	if strings.HasSuffix(e.Text, ".") || strings.Contains(e.Text, "\n") {
-		v.add(e.At("text"), KindText, join(path, "text"), "must be one line without a full stop: it stands inside a sentence")
+	if strings.HasSuffix(text, ".") || strings.Contains(text, "\n") {
+		v.add(n.At("text"), KindText, join(path, "text"), "must be one line without a full stop: it stands inside a sentence")
 	}
 }
 

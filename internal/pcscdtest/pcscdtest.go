@@ -36,6 +36,8 @@ type config struct {
 	readers int
 	names   []string
 	args    []string
+	driver  string
+	driven  []string
 }
 
 // WithReaders sets the number of readers, 0 to [MaxReaders]. The default is 1.
@@ -52,3 +54,12 @@ func WithNames(names ...string) Option {
 // WithArgs adds arguments to pcscd's command line, such as "--debug" and
 // "--apdu" for a complete log.
 func WithArgs(args ...string) Option { return func(c *config) { c.args = args } }
+
+// WithDriver adds readers with those names that another driver serves, an IFD
+// handler at an absolute path outside /run. They come after those of vpcd, and
+// what is in them is the driver's business: [Service.Insert] and
+// [Service.Remove] are not for them. The driver is loaded once for all of them;
+// it has to say that it serves as many (TAG_IFD_SIMULTANEOUS_ACCESS).
+func WithDriver(path string, names ...string) Option {
+	return func(c *config) { c.driver, c.driven = path, names }
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -143,16 +144,22 @@ func (c *config) name(i int) string {
 	return "Virtual Reader " + string(rune('A'+i))
 }
 
+// total is the number of readers of both kinds.
+func (c *config) total() int { return c.readers + len(c.driven) }
+
 func (s *Service) checkConfig() {
 	s.tb.Helper()
 	n := s.cfg.readers
 	if n < 0 || n > MaxReaders {
 		s.tb.Fatalf("pcscdtest: %d readers; pcscd has 0 to %d", n, MaxReaders)
 	}
-	for _, name := range s.cfg.names {
+	for _, name := range slices.Concat(s.cfg.names, s.cfg.driven) {
 		if name == "" || strings.ContainsAny(name, "\"\n\x00") {
 			s.tb.Fatalf("pcscdtest: a reader can't be named %q", name)
 		}
+	}
+	if total := s.cfg.total(); total > MaxReaders {
+		s.tb.Fatalf("pcscdtest: %d readers with those of the other driver; pcscd has 0 to %d", total, MaxReaders)
 	}
 	if n%s.inst.slots != 0 {
 		Skip(s.tb, "pcscdtest: vpcd has readers in pairs only on this platform, %d are asked for", n)
@@ -203,7 +210,7 @@ func (s *Service) start() error {
 	err = s.await(p, "wait for the readers", func(states []readerState) bool {
 		for i := range states {
 			ready := states[i].State != 0
-			if there := i < cfg.readers; ready != there {
+			if there := i < cfg.total(); ready != there {
 				return false
 			}
 		}
@@ -246,6 +253,9 @@ func (s *Service) writeFiles(conf string, cfg *config) error {
 		port := basePort + i
 		fmt.Fprintf(&b, "FRIENDLYNAME \"%s\"\nDEVICENAME /dev/null:%#X\nLIBPATH %s\nCHANNELID %#X\n\n",
 			cfg.name(i), port, lib, port)
+	}
+	for i, name := range cfg.driven {
+		fmt.Fprintf(&b, "FRIENDLYNAME \"%s\"\nDEVICENAME /dev/null\nLIBPATH %s\nCHANNELID %#X\n\n", name, cfg.driver, i)
 	}
 	return os.WriteFile(conf, []byte(b.String()), 0o644)
 }
