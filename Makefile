@@ -28,7 +28,7 @@ deps:
 generate:
 	go generate ./...
 
-# The generated files are deleted, made anew and must be those of the last commit.
+# The generated files are made anew in a copy of the tree without them, and must be those of the tree.
 check:
 	@sh internal/check.sh
 

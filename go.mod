@@ -2,6 +2,8 @@ module github.com/gopcsc/gopcsc
 
 go 1.25.0
 
+tool github.com/gopcsc/gopcsc/cmd/pcscgen
+
 require (
 	github.com/aymanbagabas/go-udiff v0.4.1
 	github.com/dave/jennifer v1.7.1

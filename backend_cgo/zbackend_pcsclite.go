@@ -586,9 +586,10 @@ func cBytes(b []byte) *C.uint8_t {
 	return (*C.uint8_t)(&b[0])
 }
 
-// cLen brings a length into 32 bits. PC/SC has no calls with buffers so large; it refuses them.
+// cLen brings a length into 32 bits, without the value that stands for SCARD_AUTOALLOCATE. PC/SC has no calls
+// with buffers so large; it refuses them.
 func cLen(b []byte) C.uint32_t {
-	return C.uint32_t(min(uint64(len(b)), math.MaxUint32))
+	return C.uint32_t(min(uint64(len(b)), math.MaxUint32-1))
 }
 
 // BeginTransaction is the equivalent of SCardBeginTransaction: it waits for and takes exclusive access to a

@@ -137,9 +137,10 @@ func bytesPtr(b []byte) unsafe.Pointer {
 	return unsafe.Pointer(&b[0])
 }
 
-// clampLen brings a length into a DWORD of any platform. PC/SC has no calls with buffers so large; it refuses them.
+// clampLen brings a length into a DWORD of any platform, without the value that stands for SCARD_AUTOALLOCATE. PC/SC
+// has no calls with buffers so large; it refuses them.
 func clampLen(b []byte) uint32 {
-	return uint32(min(uint64(len(b)), math.MaxUint32))
+	return uint32(min(uint64(len(b)), math.MaxUint32-1))
 }
 
 // goString copies a C string.

@@ -8,10 +8,10 @@ func standardLibrary(goos string) (name, install string) {
 	switch goos {
 	case "darwin":
 		return "/System/Library/Frameworks/PCSC.framework/PCSC", "the framework is part of macOS; if it cannot be loaded, the installation is damaged or the program runs in a sandbox"
-	case "linux":
-		return "libpcsclite.so.1", "install pcsc-lite (Debian and Ubuntu: apt install pcscd libpcsclite1; Fedora: dnf install pcsc-lite; Alpine: apk add pcsc-lite pcsc-lite-libs; Arch: pacman -S pcsclite ccid)"
 	case "dragonfly", "freebsd":
 		return "libpcsclite.so.1", "install pcsc-lite (pkg install pcsc-lite ccid)"
+	case "linux":
+		return "libpcsclite.so.1", "install pcsc-lite (Debian and Ubuntu: apt install pcscd libpcsclite1; Fedora: dnf install pcsc-lite; Alpine: apk add pcsc-lite pcsc-lite-libs; Arch: pacman -S pcsclite ccid)"
 	case "netbsd":
 		return "/usr/pkg/lib/libpcsclite.so.1", "install pcsc-lite (pkgin install pcsc-lite ccid)"
 	case "openbsd":

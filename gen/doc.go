@@ -1,3 +1,3 @@
 package gen
 
-//go:generate go run ../cmd/pcscgen -write
+//go:generate go tool pcscgen -write

@@ -32,7 +32,7 @@ type File struct {
 // Emit makes all files from the model, in the order of their paths. It is a pure function.
 func Emit(m *Model) ([]File, error) {
 	var files []File
-	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitPart10, emitISO7816} {
+	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816} {
 		fs, err := emit(m)
 		if err != nil {
 			return nil, err
@@ -205,6 +205,9 @@ func fails(f *Function, code string) []jen.Code {
 // link is the reference to the manuals at the end of a function's comment.
 func link(f *Function) string {
 	var out []string
+	if f.See == nil {
+		return ""
+	}
 	if f.See.PCSCLite != "" {
 		out = append(out, "https://pcsclite.apdu.fr/api/"+f.See.PCSCLite+".html")
 	}

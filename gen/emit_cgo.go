@@ -33,9 +33,9 @@ func cgoBackend(m *Model, p *Platform) *goFile {
 		jen.If(jen.Len(jen.Id("b")).Op("==").Lit(0)).Block(jen.Return(jen.Nil())),
 		jen.Return(jen.Parens(jen.Op("*").Qual("C", "uint8_t")).Call(jen.Op("&").Id("b").Index(jen.Lit(0)))))
 	f.Line()
-	f.doc("cLen brings a length into 32 bits. PC/SC has no calls with buffers so large; it refuses them.")
+	f.doc("cLen brings a length into 32 bits, without the value that stands for SCARD_AUTOALLOCATE. PC/SC has no calls with buffers so large; it refuses them.")
 	f.Func().Id("cLen").Params(jen.Id("b").Index().Byte()).Qual("C", "uint32_t").Block(
-		jen.Return(jen.Qual("C", "uint32_t").Call(jen.Min(jen.Uint64().Call(jen.Len(jen.Id("b"))), jen.Qual("math", "MaxUint32")))))
+		jen.Return(jen.Qual("C", "uint32_t").Call(jen.Min(jen.Uint64().Call(jen.Len(jen.Id("b"))), jen.Qual("math", "MaxUint32").Op("-").Lit(1)))))
 	f.Line()
 	for _, fn := range m.Functions {
 		if fn.Available(p.Name) {

@@ -145,9 +145,7 @@ func apiMethods(m *Model) *goFile {
 			apiMethod(f, m, fn, "c", "Context")
 		case "Card":
 			apiMethod(f, m, fn, "c", "Card")
-			if !fn.CardOnly {
-				apiMethod(f, m, fn, "t", "Transaction")
-			}
+			apiMethod(f, m, fn, "t", "Transaction")
 		}
 	}
 	return f
@@ -197,9 +195,12 @@ func apiMethod(f *goFile, m *Model, fn *Function, recv, on string) {
 		doc += " It may block; when ctx ends first it returns at once, and the call goes on in the background."
 	}
 	if on := platformsOf(m, fn); on != "" {
-		doc += " Only " + on + " has it; elsewhere the error is errors.ErrUnsupported."
+		doc += " Only on " + on + "; elsewhere the error is errors.ErrUnsupported."
 	}
-	f.doc("%s\n\n%s", doc, link(fn))
+	if l := link(fn); l != "" {
+		doc += "\n\n" + l
+	}
+	f.doc("%s", doc)
 	f.Func().Params(jen.Id(recv).Op("*").Id(on)).Id(fn.Go).Params(params...).Error().Block(
 		jen.Defer().Qual("runtime", "KeepAlive").Call(jen.Id(recv)),
 		jen.Return(target.Dot("do").Call(outer...)))

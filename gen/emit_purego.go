@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/dave/jennifer/jen"
+
+	"github.com/gopcsc/gopcsc/spec"
 )
 
 const (
@@ -260,7 +262,10 @@ func puregoLibrary(m *Model) *goFile {
 	f := newFile(puregoPath, "zlibrary.go", "", "platforms")
 	var cases, flags []jen.Code
 	for _, p := range m.Platforms {
-		for _, l := range p.Libraries {
+		libraries := slices.SortedFunc(slices.Values(p.Libraries), func(a, b *spec.Library) int {
+			return strings.Compare(slices.Min(a.GOOS), slices.Min(b.GOOS))
+		})
+		for _, l := range libraries {
 			var goos []jen.Code
 			for _, g := range slices.Sorted(slices.Values(l.GOOS)) {
 				goos = append(goos, jen.Lit(g))

@@ -118,7 +118,7 @@ func methodDoc(m *Model, fn *Function) string {
 		b.WriteString(" It may block.")
 	}
 	if on := platformsOf(m, fn); on != "" {
-		fmt.Fprintf(&b, " Only %s has it.", on)
+		fmt.Fprintf(&b, " Only on %s.", on)
 	}
 	for _, v := range fn.Params {
 		if v.Arg.Doc != "" {
@@ -133,7 +133,9 @@ func methodDoc(m *Model, fn *Function) string {
 			fmt.Fprintf(&b, " The lower 16 bits of %s are %s flags, the upper 16 an event counter where the platform has one.", v.Name, v.Arg.Normalise)
 		}
 	}
-	b.WriteString("\n" + link(fn))
+	if l := link(fn); l != "" {
+		b.WriteString("\n" + l)
+	}
 	return b.String()
 }
 
@@ -345,7 +347,7 @@ func normalise(f *goFile, g *Group, platform string) {
 			continue
 		}
 		flags := jen.Id(n.Go)
-		for _, also := range n.Implies {
+		for _, also := range slices.SortedFunc(slices.Values(n.Implies), func(a, b *Named) int { return strings.Compare(a.Name, b.Name) }) {
 			flags.Op("|").Id(also.Go)
 		}
 		cases = append(cases, jen.Case(jen.Op(v.Text)).Block(

@@ -96,26 +96,27 @@ func Changes(root string, files []File) ([]Change, error) {
 	return changes, nil
 }
 
-// Write brings the changes to the tree below root. Only files that differ are touched, each is replaced as a whole,
-// and a file that the generator did not write is never deleted.
-func Write(root string, changes []Change) error {
+// Write brings the changes to the tree below root and calls done after each. Only files that differ are touched, each
+// is replaced as a whole. If there is a file that the generator did not write where one of its own would be, nothing is
+// changed at all.
+func Write(root string, changes []Change, done func(Change)) error {
+	for _, c := range changes {
+		if c.Old != nil && !isGenerated(c.Old) {
+			return fmt.Errorf("gen: %s has the name of a generated file but was not generated; rename or delete it", c.Path)
+		}
+	}
 	for _, c := range changes {
 		path := filepath.Join(root, filepath.FromSlash(c.Path))
+		var err error
 		if c.New == nil {
-			if strings.HasSuffix(path, ".go") && !isGenerated(c.Old) {
-				return fmt.Errorf("gen: %s has the name of a generated file but was not generated; rename or delete it", c.Path)
-			}
-			if err := os.Remove(path); err != nil {
-				return fmt.Errorf("gen: %w", err)
-			}
-			continue
+			err = os.Remove(path)
+		} else {
+			err = replace(path, c.New)
 		}
-		if c.Old != nil && strings.HasSuffix(path, ".go") && !isGenerated(c.Old) {
-			return fmt.Errorf("gen: %s would be overwritten but was not generated; rename or delete it", c.Path)
-		}
-		if err := replace(path, c.New); err != nil {
+		if err != nil {
 			return fmt.Errorf("gen: %w", err)
 		}
+		done(c)
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ func (c *Context) Connect(ctx context.Context, reader string, share ShareMode, p
 				return nil, rc
 			}
 			state := newCardState(s, h, handle, reader, protocol)
+			state.wanted = terms{share, protocols}
 			if !s.add(state) { // the context was closed meanwhile; it waits for this call
 				b.Disconnect(handle, uint32(winscard.LeaveCard))
 				return nil, winscard.ErrInvalidHandle
@@ -326,17 +327,27 @@ func (t target) reconnect(ctx context.Context, share ShareMode, protocols Protoc
 	if err := t.acquire(ctx, opReconnect); err != nil {
 		return err
 	}
+	return t.reconnectLocked(ctx, terms{share, protocols}, init, nil)
+}
+
+// reconnectLocked reconnects. It needs the lock. When the native call is over, be it in the background, after is called,
+// unless it is nil, and the lock freed.
+func (t target) reconnectLocked(ctx context.Context, wanted terms, init Disposition, after func(*cardState)) error {
 	s := t.cardState
 	do := func(s *cardState) {
-		protocol, rc := s.backend.Reconnect(s.handle, uint32(share), uint32(protocols), uint32(init))
+		protocol, rc := s.backend.Reconnect(s.handle, uint32(wanted.share), uint32(wanted.protocols), uint32(init))
 		if s.call.rc = rc; rc == winscard.Success {
 			s.protocol.Store(protocol)
+			s.wanted = wanted
 		}
 	}
-	if err := s.run(ctx, opReconnect, do, nil); err != nil {
+	if err := s.run(ctx, opReconnect, do, after); err != nil {
 		return err
 	}
 	rc := s.call.rc
+	if after != nil {
+		after(s)
+	}
 	s.lock.release()
 	if rc != winscard.Success {
 		return s.failed(opReconnect, rc)

@@ -131,7 +131,7 @@ func (s *cardState) forget() {
 	clear(s.send)
 	s.send = s.send[:0]
 	k := &s.call
-	if k.rc == winscard.Success && k.n <= len(k.out) {
+	if k.rc == winscard.Success && k.n >= 0 && k.n <= len(k.out) {
 		clear(k.out[:k.n])
 	} else {
 		clear(k.out) // who knows what was written

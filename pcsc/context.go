@@ -138,8 +138,7 @@ func (c *Context) Close() error {
 	return nil
 }
 
-// IsValid says whether the service still knows the context, with a nil error. It is the equivalent of
-// SCardIsValidContext ([pcsc-lite], [Windows]). On pcsc-lite the answer comes from the library, which may not have
+// IsValid says, with a nil error, whether the context can be used. It is the equivalent of SCardIsValidContext ([pcsc-lite], [Windows]). On pcsc-lite the answer comes from the library, which may not have
 // noticed yet that the service is gone.
 //
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html

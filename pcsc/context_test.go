@@ -195,7 +195,7 @@ func TestListReadersWithCardManyReaders(t *testing.T) {
 func TestNilAndZero(t *testing.T) {
 	for _, c := range []*Context{nil, {}} {
 		for _, err := range []error{
-			c.Close(), c.Release(), c.Cancel(), c.IsValid(), c.SetTimeout(1),
+			c.Close(), c.Release(), c.Cancel(), c.IsValid(),
 			c.GetStatusChange(bg, nil), c.GetStatusChangeTimeout(bg, 0, make([]ReaderState, 1)),
 			second(c.ListReaders(bg)), second(c.ListReadersWithCard(bg)), second(c.ListReaderGroups(bg)),
 			second(c.Connect(bg, "R", ShareShared, ProtocolAny)),
@@ -210,7 +210,7 @@ func TestNilAndZero(t *testing.T) {
 		require.Empty(t, card.Reader())
 		require.Equal(t, ProtocolUndefined, card.ActiveProtocol())
 		for _, err := range append(cardCalls(bg, card),
-			card.Close(), card.Disconnect(LeaveCard), card.CancelTransaction(),
+			card.Close(), card.Disconnect(LeaveCard),
 			second(card.BeginTransaction(bg)),
 			card.Transact(bg, func(*Transaction) error { panic("called") }),
 		) {

@@ -26,7 +26,8 @@
 // ended. No other native call can be: it goes on in the background on memory of this package, a card that it
 // concerns stays busy until it is over, and what it still achieves is undone: a connection is disconnected, a
 // transaction ended. A command that the card has been sent can't be taken back. With a context that can't end, such
-// as context.Background(), calls are made directly, without a goroutine and without copying the input.
+// as context.Background(), calls are made directly, without a goroutine and without copying the input; waits for a
+// state change are the exception, as they can be ended in other ways too.
 //
 // All types are safe for use by many goroutines, and every method of a nil or zero value returns an error. Closing
 // waits for native calls under way.

@@ -63,6 +63,7 @@ type fake struct {
 	disconnect     func(disposition uint32) winscard.Code
 	disconnectCard func(winscard.Card)
 	reconnect      func() (uint32, winscard.Code)
+	reconnectAs    func(share, protocols, init uint32)
 	status         func(readers, atr []byte) (int, uint32, uint32, int, winscard.Code)
 	listReaders    func(groups []string, buf []byte) (int, winscard.Code)
 	statusChange   func(ctx winscard.Context, timeout uint32, states []winscard.ReaderState) winscard.Code
@@ -378,6 +379,9 @@ func (f *fake) Disconnect(h winscard.Card, disposition uint32) winscard.Code {
 
 func (f *fake) Reconnect(h winscard.Card, share, protocols, init uint32) (uint32, winscard.Code) {
 	f.onCard("Reconnect", h)
+	if f.reconnectAs != nil {
+		f.reconnectAs(share, protocols, init)
+	}
 	if f.reconnect != nil {
 		return f.reconnect()
 	}

@@ -83,8 +83,8 @@ func (c *Context) listWithCard(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	with := []string{}
-	// 10 is the fewest readers that a platform takes in one call (MAXIMUM_SMARTCARD_READERS of Windows).
-	for part := range slices.Chunk(names, 10) {
+	// No platform takes fewer readers in one call.
+	for part := range slices.Chunk(names, winscard.MaximumSmartcardReaders) {
 		states := make([]ReaderState, len(part))
 		for i, name := range part {
 			states[i] = NewReaderState(name)

@@ -18,6 +18,9 @@ type options struct {
 	backend winscard.Backend
 	given   bool // WithBackend was given, be it with nil
 	library string
+
+	tracer     Tracer
+	traceBytes bool
 }
 
 // WithBackend makes the context use b in place of the backend chosen at build time: a virtual service in tests, a
@@ -44,8 +47,16 @@ func WithContext(ctx context.Context) Option {
 // BackendName is the backend chosen at build time: "cgo", "purego", or "none" where there is neither.
 func BackendName() string { return backendName }
 
-// open returns the backend to use.
+// open returns the backend to use, traced if that is wanted.
 func (o *options) open() (winscard.Backend, error) {
+	b, err := o.choose()
+	if err != nil || o.tracer == nil {
+		return b, err
+	}
+	return newTraceBackend(b, o.tracer, o.traceBytes), nil
+}
+
+func (o *options) choose() (winscard.Backend, error) {
 	if o.given {
 		switch {
 		case o.backend == nil:

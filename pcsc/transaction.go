@@ -2,6 +2,7 @@ package pcsc
 
 import (
 	"context"
+	"errors"
 	"runtime"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
@@ -12,6 +13,9 @@ import (
 //
 // Its methods are the card's, and work only until it ends. Methods of the Card itself take part in its transaction:
 // keep other goroutines from using them meanwhile.
+//
+// Do not wait in a transaction, such as for a person: other programs are kept from the card, and Windows resets a card,
+// and ends its transaction, when nothing is sent to it for five seconds. What comes next is [ErrResetCard] then.
 type Transaction struct {
 	_       noCopy
 	card    *Card
@@ -38,7 +42,8 @@ func (t *Transaction) target() target {
 //
 // Windows resets a card, and ends its transaction, when nothing is sent to it for five seconds.
 //
-// Errors: [ErrResetCard] after another program has reset the card; call [Card.Reconnect] and begin again.
+// Errors: [ErrResetCard] after another program has reset the card; call [Card.Reconnect] and begin again, or use
+// [Card.Transact] with [RetryAfterReset].
 //
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardbegintransaction
@@ -55,19 +60,81 @@ func (c *Card) BeginTransaction(ctx context.Context) (*Transaction, error) {
 	return t, nil
 }
 
+// A TransactOption changes how [Card.Transact] works.
+type TransactOption func(*transactOptions)
+
+type transactOptions struct {
+	retries int
+}
+
+// RetryAfterReset makes [Card.Transact] begin again when another program (or Windows, after five idle seconds) has
+// reset the card: it connects anew and runs the function once more, at most n times. n below 1 is none.
+//
+// The function must be repeatable: a run can break off anywhere, and commands that the card has carried out are sent
+// again. It must not rely on what an earlier run has left on the card, such as a selected application, a verified PIN
+// or a secure channel, as the reset has undone it, and should set the variables that it fills anew in each run.
+func RetryAfterReset(n int) TransactOption {
+	return func(o *transactOptions) { o.retries = n }
+}
+
 // Transact begins a transaction, calls f and ends the transaction, leaving the card as it is, also when f panics. f may
 // end the transaction itself, with another disposition. The error is f's, else that of beginning or ending.
-func (c *Card) Transact(ctx context.Context, f func(*Transaction) error) (err error) {
+//
+// It blocks as [Card.BeginTransaction] does, and as long as f runs. ctx bounds the beginning and what Transact does to
+// begin again; f uses it, or another one, for its own calls. Windows resets a card, and ends its transaction, when
+// nothing is sent to it for five seconds: f should ask for a PIN before and not wait for anything.
+//
+// With [RetryAfterReset], f runs again when the error of beginning or of f is [ErrResetCard], or [ErrProtoMismatch] as
+// pcsc-lite says to a command that meets a reset under way. Transact then ends the
+// transaction, reconnects with the share mode and the protocols that the connection was last made with, leaving the
+// card as it is, and begins anew. When the reconnecting fails, the error is that of it. An error of ending is no reason
+// to begin again, for then f has done its work.
+func (c *Card) Transact(ctx context.Context, f func(*Transaction) error, opts ...TransactOption) error {
+	defer runtime.KeepAlive(c)
+	var o transactOptions
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	for run := 0; ; run++ {
+		undone, err := c.transact(ctx, f)
+		if !undone || run >= o.retries || !c.wasReset(ctx, err) {
+			return err
+		}
+		if err := c.target().reconnectBetween(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// wasReset reports whether err is another program's reset. A command that meets one under way is told by pcsc-lite that
+// no protocol was agreed on: that is so after a reset, and otherwise only for a connection that never had one.
+func (c *Card) wasReset(ctx context.Context, err error) bool {
+	active := c.ActiveProtocol()
+	switch {
+	case errors.Is(err, ErrResetCard):
+		return true
+	case !errors.Is(err, ErrProtoMismatch) || active == ProtocolUndefined:
+		return false
+	}
+	st, err := c.Status(ctx)
+	return errors.Is(err, ErrResetCard) || err == nil && st.Protocol != active
+}
+
+// transact is one run of Transact. It says whether f did not do its work: it was not called, or returned an error.
+func (c *Card) transact(ctx context.Context, f func(*Transaction) error) (undone bool, err error) {
 	t, err := c.BeginTransaction(ctx)
 	if err != nil {
-		return err
+		return true, err
 	}
 	defer func() {
 		if e := t.Close(); err == nil {
 			err = e
 		}
 	}()
-	return f(t)
+	err = f(t)
+	return err != nil, err
 }
 
 // End ends the transaction and leaves the card as disposition says. It is the equivalent of SCardEndTransaction
@@ -162,6 +229,23 @@ func (t *Transaction) Status(ctx context.Context) (Status, error) {
 func (t *Transaction) Reconnect(ctx context.Context, share ShareMode, protocols Protocol, init Disposition) error {
 	defer runtime.KeepAlive(t)
 	return t.target().reconnect(ctx, share, protocols, init)
+}
+
+// reconnectBetween reconnects as the connection was made, leaving the card as it is. It does so when no transaction is
+// under way: in that of another goroutine it would hide the reset from it.
+func (t target) reconnectBetween(ctx context.Context) error {
+	s := t.cardState
+	if err := checkContext(ctx, opReconnect, s.reader); err != nil {
+		return err
+	}
+	if !s.gate.acquire(ctx.Done()) {
+		return endedError(ctx, opReconnect, s.reader, "another goroutine's transaction is under way")
+	}
+	if err := t.acquire(ctx, opReconnect); err != nil {
+		s.gate.release()
+		return err
+	}
+	return t.reconnectLocked(ctx, s.wanted, LeaveCard, func(s *cardState) { s.gate.release() })
 }
 
 // begin begins a transaction and returns its number.

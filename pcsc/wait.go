@@ -52,6 +52,11 @@ func (c *Context) GetStatusChangeTimeout(ctx context.Context, timeout time.Durat
 	if len(states) == 0 {
 		return nil // platforms differ: some wait for ever
 	}
+	for i := range states {
+		if states[i].Reader == "" { // pcsc-lite takes it for an unused slot, which is always as it was
+			return &Error{Op: opGetStatusChange, Code: winscard.ErrUnknownReader, Detail: "the name of a reader is empty"}
+		}
+	}
 	list := nativeStates(states)
 	if timeout == 0 {
 		_, err := contextCall(ctx, c, opGetStatusChange, "", false,
@@ -227,13 +232,36 @@ func (w *wait) run(ms int64) {
 	}
 }
 
-// native opens a native context and waits on it.
+// native leases a native context and waits on it. One from before a restart of the service is exchanged for a new one.
 func (w *wait) native(ms int64) (op string, rc winscard.Code) {
-	s := w.s
-	handle, _, rc := s.lease()
-	if rc != winscard.Success {
-		return opEstablishContext, rc
+	for {
+		handle, fresh, rc := w.s.lease()
+		if rc != winscard.Success {
+			return opEstablishContext, rc
+		}
+		rc = w.on(handle, ms)
+		if fresh || !serviceGone(rc) || !w.detach() {
+			return opGetStatusChange, rc
+		}
+		w.s.giveBack(handle, rc)
 	}
+}
+
+// detach takes the native context from the wait, so that nobody sends SCardCancel to it. It says false if the wait has
+// been cancelled.
+func (w *wait) detach() bool {
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.ended != notEnded {
+		return false
+	}
+	w.opened, w.waiting = false, false
+	return true
+}
+
+// on waits on a native context.
+func (w *wait) on(handle winscard.Context, ms int64) (rc winscard.Code) {
+	s := w.s
 	s.mu.Lock()
 	w.handle, w.opened = handle, true
 	cancelled := w.ended != notEnded
@@ -247,13 +275,13 @@ func (w *wait) native(ms int64) (op string, rc winscard.Code) {
 		}
 		rc = s.backend.GetStatusChange(handle, part, w.states)
 		if rc != winscard.ErrTimeout || ms <= 0 {
-			return opGetStatusChange, rc
+			return rc
 		}
 		s.mu.Lock()
 		cancelled = w.ended != notEnded
 		s.mu.Unlock()
 	}
-	return opGetStatusChange, winscard.ErrCancelled
+	return winscard.ErrCancelled
 }
 
 // cancelLocked cancels the wait, unless it already is.

@@ -283,8 +283,8 @@ func TestWaitPool(t *testing.T) {
 			err := wait()
 			requireCode(t, err, opGetStatusChange, gone)
 			synctest.Wait()
-			require.Equal(t, 2+i, f.count("ReleaseContext"))
-			require.Equal(t, 2+i, f.count("EstablishContext"))
+			require.Equal(t, 3+i, f.count("ReleaseContext"), "the first was from before, and exchanged for another")
+			require.Equal(t, 3+i, f.count("EstablishContext"))
 		}
 		f.statusChange = nil
 
@@ -359,4 +359,36 @@ func TestWaitsConcurrently(t *testing.T) {
 	wg.Wait()
 	require.NoError(t, c.Close())
 	f.requireNothingOpen()
+}
+
+// A wait on a native context from before a restart of the service begins again on a new one, once, unless it was
+// cancelled meanwhile.
+func TestWaitAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t)
+		c := f.open()
+		var handles []winscard.Context
+		f.statusChange = func(h winscard.Context, _ uint32, _ []winscard.ReaderState) winscard.Code {
+			handles = append(handles, h)
+			if len(handles) == 1 {
+				return winscard.ErrServiceStopped
+			}
+			return winscard.Success
+		}
+		require.NoError(t, c.GetStatusChange(bg, unchanged("Reader 0")))
+		require.Len(t, handles, 2)
+		require.NotEqual(t, handles[0], handles[1])
+		synctest.Wait()
+		require.Equal(t, 1, f.count("ReleaseContext"))
+
+		handles = nil
+		go func() { time.Sleep(time.Millisecond); _ = c.Cancel() }()
+		f.statusChange = func(h winscard.Context, _ uint32, _ []winscard.ReaderState) winscard.Code {
+			handles = append(handles, h)
+			time.Sleep(time.Second)
+			return winscard.ErrServiceStopped
+		}
+		requireCode(t, c.GetStatusChange(bg, unchanged("Reader 0")), opGetStatusChange, ErrServiceStopped)
+		require.Len(t, handles, 1)
+	})
 }

@@ -8,17 +8,6 @@ import (
 	"runtime"
 )
 
-// CancelTransaction gives up the transaction of a card without touching the card. It is the equivalent of
-// SCardCancelTransaction. Only macOS has it; elsewhere the error is errors.ErrUnsupported.
-//
-// https://pcsclite.apdu.fr/api/group__API.html
-func (c *Card) CancelTransaction() error {
-	defer runtime.KeepAlive(c)
-	return c.target().do(context.Background(), opCancelTransaction, nil, func(b winscard.Backend, h winscard.Card, _ []byte) winscard.Code {
-		return b.CancelTransaction(h)
-	})
-}
-
 // SetAttrib writes an attribute of the reader. It is the equivalent of SCardSetAttrib. It may block; when ctx
 // ends first it returns at once, and the call goes on in the background.
 //
@@ -40,16 +29,5 @@ func (t *Transaction) SetAttrib(ctx context.Context, id Attribute, attr []byte) 
 	defer runtime.KeepAlive(t)
 	return t.target().do(ctx, opSetAttrib, attr, func(b winscard.Backend, h winscard.Card, attr []byte) winscard.Code {
 		return b.SetAttrib(h, uint32(id), attr)
-	})
-}
-
-// SetTimeout sets the time-out of a context, in milliseconds. It is the equivalent of SCardSetTimeout. Only
-// macOS has it; elsewhere the error is errors.ErrUnsupported.
-//
-// https://pcsclite.apdu.fr/api/group__API.html
-func (c *Context) SetTimeout(timeout uint32) error {
-	defer runtime.KeepAlive(c)
-	return c.do(context.Background(), opSetTimeout, func(b winscard.Backend, h winscard.Context) winscard.Code {
-		return b.SetTimeout(h, timeout)
 	})
 }

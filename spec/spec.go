@@ -179,10 +179,9 @@ type Function struct {
 	Blocking  bool                 `yaml:"blocking" doc:"whether it may wait for a card, a reader or another program"`
 	Returns   string               `yaml:"returns" spec:"enum=code|handle|text|void" doc:"code if not given"`
 	API       string               `yaml:"api" spec:"required,enum=method|policy|none" doc:"method: package pcsc gets a generated method; policy: a method written by hand; none: only the contract has it"`
-	CardOnly  bool                 `yaml:"card_only" doc:"its generated method is on Card alone, not on Transaction too"`
 	Params    []*Param             `yaml:"params" doc:"parameters in order"`
 	Doc       string               `yaml:"doc" spec:"required" doc:"what it does, as the end of a sentence that begins with its name"`
-	See       *See                 `yaml:"see" spec:"required" doc:"where the manuals have it"`
+	See       *See                 `yaml:"see" doc:"where the manuals have it; left out if none does"`
 	Src       []string             `yaml:"sources" spec:"required" doc:"where the declaration was read"`
 }
 

@@ -70,7 +70,29 @@ func (v *validator) checkFunctions() {
 			v.add(f.At("doc"), KindDoc, join(path, "doc"), "must end with a full stop")
 		}
 		v.checkSee(f.See, within(path, "see"))
+		v.checkAPI(f, path)
 		v.checkParams(f, path)
+	}
+}
+
+// checkAPI refuses a generated method for what only a method written by hand can do.
+func (v *validator) checkAPI(f *Function, path string) {
+	if f.API != "method" {
+		return
+	}
+	const instead = "write policy, and the method by hand, or none"
+	if f.On == "none" {
+		v.add(f.At("api"), KindAPI, join(path, "api"), "a function of neither a context nor a card has no method: %s", instead)
+	}
+	if f.Returns != "" && f.Returns != "code" {
+		v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method returns an error, and this function a %s: %s", f.Returns, instead)
+	}
+	for _, p := range f.Params {
+		switch p.Role {
+		case "receiver", "in", "in_buffer", "len", "reserved":
+		default:
+			v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method has no place for %s, which has role %s: %s", printable(p.Name), p.Role, instead)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func readerStates(ctx context.Context, pc *pcsc.Context) ([]pcsc.ReaderState, er
 			states[i] = pcsc.NewReaderState(name)
 		}
 		// Windows takes 10 readers in one call, pcsc-lite has no more than 16.
-		for part := range slices.Chunk(states, 10) {
+		for part := range slices.Chunk(states, pcsc.MaximumSmartcardReaders) {
 			if err = pc.GetStatusChange(ctx, part); err != nil {
 				break
 			}

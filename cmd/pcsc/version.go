@@ -139,7 +139,7 @@ func (a *app) findLibrary(ctx context.Context) jsonLibrary {
 		return jsonLibrary{Problem: explain(err).todo}
 	}
 	name := a.library
-	if name == "" {
+	if name == "" && pcsc.BackendName() == "purego" {
 		name = os.Getenv("PCSC_LIBRARY")
 	}
 	return jsonLibrary{Loaded: true, Path: strings.Join(loadedLibraries(name), ", ")}

@@ -97,10 +97,7 @@ func generate(root string, more []string, write, check, types bool, stdout, stde
 		}
 	}
 	if write {
-		for _, c := range changes {
-			fmt.Fprintln(stdout, c.Path)
-		}
-		return gen.Write(root, changes)
+		return gen.Write(root, changes, func(c gen.Change) { fmt.Fprintln(stdout, c.Path) })
 	}
 	for _, c := range changes {
 		fmt.Fprint(stdout, c.Diff())

@@ -54,8 +54,7 @@ type Backend interface {
 	Cancel(ctx Context) Code
 
 	// CancelTransaction is the equivalent of SCardCancelTransaction: it gives up the transaction of a card without
-	// touching the card. Only macOS has it.
-	// https://pcsclite.apdu.fr/api/group__API.html
+	// touching the card. Only on macOS.
 	CancelTransaction(card Card) Code
 
 	// Connect is the equivalent of SCardConnect: it connects to the card in a reader, or to the reader itself. It
@@ -88,7 +87,7 @@ type Backend interface {
 	EstablishContext(scope uint32) (ctx Context, rc Code)
 
 	// FreeMemory is the equivalent of SCardFreeMemory: it frees memory that the library allocated; the binding
-	// never asks it to allocate any. Only pcsc-lite and Windows has it. mem: Memory that the library allocated.
+	// never asks it to allocate any. Only on pcsc-lite and Windows. mem: Memory that the library allocated.
 	// https://pcsclite.apdu.fr/api/group__API.html
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardfreememory
 	FreeMemory(ctx Context, mem uintptr) Code
@@ -137,9 +136,8 @@ type Backend interface {
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardsetattrib
 	SetAttrib(card Card, id uint32, attr []byte) Code
 
-	// SetTimeout is the equivalent of SCardSetTimeout: it sets the time-out of a context, in milliseconds. Only
-	// macOS has it. timeout: The time-out in milliseconds.
-	// https://pcsclite.apdu.fr/api/group__API.html
+	// SetTimeout is the equivalent of SCardSetTimeout: it sets the time-out of a context, in milliseconds. Only on
+	// macOS. timeout: The time-out in milliseconds.
 	SetTimeout(ctx Context, timeout uint32) Code
 
 	// Status is the equivalent of SCardStatus: it tells the reader's names, the state of the card, the protocol in
@@ -150,7 +148,7 @@ type Backend interface {
 	Status(card Card, readers, atr []byte) (readersLen int, state, protocol uint32, atrLen int, rc Code)
 
 	// StringifyError is the equivalent of pcsc_stringify_error: it gives the library's own text for a code;
-	// Code.Error has the text of this module. Only macOS and pcsc-lite has it.
+	// Code.Error has the text of this module. Only on macOS and pcsc-lite.
 	// https://pcsclite.apdu.fr/api/group__API.html
 	StringifyError(code Code) string
 

@@ -85,10 +85,10 @@ func NormaliseCardState(native uint32) uint32 {
 		return native&^0xFFFF | uint32(CardPowered|CardPresent)
 	case 5:
 		// SCARD_NEGOTIABLE
-		return native&^0xFFFF | uint32(CardNegotiable|CardPresent|CardPowered)
+		return native&^0xFFFF | uint32(CardNegotiable|CardPowered|CardPresent)
 	case 6:
 		// SCARD_SPECIFIC
-		return native&^0xFFFF | uint32(CardSpecific|CardPresent|CardPowered)
+		return native&^0xFFFF | uint32(CardSpecific|CardPowered|CardPresent)
 	}
 	return native
 }

@@ -3,10 +3,11 @@
 //
 //	go test ./internal/bench -run TestTable -count=1 -v -bench-table
 //
-// prints a table of two parts. In the first, all three call the same stub
-// library (package cstub), which returns at once: what is left is the cost of
-// the binding. In the second they talk to the same private pcscd with one
-// virtual card (package pcscdtest), as programs do.
+// prints a table of three parts. In the first, all three call the same library,
+// which returns at once: what is left is the cost of the binding. In the second
+// they call the stub library of package cstub, which checks its arguments. In the
+// third they talk to the same private pcscd with one virtual card (package
+// pcscdtest), as programs do.
 //
 // # How it is measured
 //

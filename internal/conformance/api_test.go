@@ -65,6 +65,8 @@ func testAPI(t *testing.T, env Environment, options ...pcsc.Option) {
 		tests []apiTest
 	}{
 		{"Basics", apiBasicTests},
+		{"Reset", apiResetTests},
+		{"Attributes", apiAttributeTests},
 		{"Wait", apiWaitTests},
 		{"Cancel", apiCancelTests},
 		{"Close", apiCloseTests},
@@ -246,6 +248,10 @@ var apiBasicTests = []apiTest{
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, "SCardConnect", e.Op)
 			require.Equal(t, test.reader, e.Reader)
+		}
+		// pcsc-lite would take the empty name for a slot without a reader, which is always as it was.
+		for _, timeout := range []time.Duration{-1, 0, time.Second} {
+			require.ErrorIs(t, c.GetStatusChangeTimeout(ctx, timeout, []pcsc.ReaderState{pcsc.NewReaderState("")}), pcsc.ErrUnknownReader)
 		}
 		card, err := c.Connect(ctx, s.readers[readerB], pcsc.ShareExclusive, pcsc.ProtocolAny)
 		require.NoError(t, err)

@@ -298,6 +298,35 @@ var apiConcurrencyTests = []apiTest{
 }
 
 var apiOutageTests = []apiTest{
+	{"RestartUnnoticed", func(t *testing.T, s *apiSuite) {
+		// The first call after a restart finds a native context from before it, whatever the call is.
+		for _, first := range []func(c *pcsc.Context) error{
+			func(c *pcsc.Context) error { _, err := c.ListReaders(t.Context()); return err },
+			func(c *pcsc.Context) error {
+				return c.GetStatusChange(t.Context(), []pcsc.ReaderState{pcsc.NewReaderState(s.readers[readerA])})
+			},
+			func(c *pcsc.Context) error {
+				return c.GetStatusChangeTimeout(t.Context(), 0, []pcsc.ReaderState{pcsc.NewReaderState(s.readers[readerA])})
+			},
+			func(c *pcsc.Context) error {
+				return c.GetStatusChangeTimeout(t.Context(), time.Minute, []pcsc.ReaderState{pcsc.NewReaderState(s.readers[readerA])})
+			},
+			func(c *pcsc.Context) error {
+				card, err := c.Connect(t.Context(), s.readers[readerA], pcsc.ShareShared, pcsc.ProtocolAny)
+				if err == nil {
+					err = card.Close()
+				}
+				return err
+			},
+		} {
+			c, err := pcsc.EstablishContext(pcsc.ScopeSystem, s.options...)
+			require.NoError(t, err)
+			s.Service.Kill()
+			s.Service.Restart()
+			require.NoError(t, first(c))
+			require.NoError(t, c.Close())
+		}
+	}},
 	{"Killed", func(t *testing.T, s *apiSuite) { s.outage(t, s.Service.Kill) }},
 	{"Stopped", func(t *testing.T, s *apiSuite) { s.outage(t, s.Service.Stop) }},
 }

@@ -1,0 +1,267 @@
+package pcsc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
+
+// A Tracer is told of every native call, after it, by [WithTracer]. Trace can be called by many goroutines at once.
+// The program's call waits for it, and it must not call methods of this package, which might be waiting for it.
+type Tracer interface {
+	Trace(TraceCall)
+}
+
+// TracerFunc is a Tracer made of its method.
+type TracerFunc func(TraceCall)
+
+// Trace calls f.
+func (f TracerFunc) Trace(c TraceCall) { f(c) }
+
+// TraceCall is a native call that is over. A method of this package can make none, one or several: a list whose buffer
+// was too small, say, is asked for again.
+type TraceCall struct {
+	Op       string        // the C function, as "SCardTransmit"
+	Reader   string        // the reader's name; empty where there is none, or several
+	Code     Code          // what the function returned
+	Duration time.Duration // how long it took, on the clock
+	Args     []TraceArg    // numbers that it was given, such as a timeout, a control code or the number of states
+	Sent     int           // bytes of input: of an APDU, a command to the reader or an attribute; names do not count
+	Received int           // bytes that came; 0 unless Code is Success
+
+	// Command and Response are the bytes of Transmit and Control, with WithUnsafeAPDUBytesInTrace alone; else nil. If
+	// they are Masked, Command is the first four bytes of an APDU or nothing, and Response the status word or nothing.
+	Command  []byte
+	Response []byte
+	Masked   bool
+}
+
+// TraceArg is a number that a function was given, with the name of the parameter.
+type TraceArg struct {
+	Name  string
+	Value uint32
+}
+
+// WithTracer hands every native call, of the context's cards and waits too, to t: which function, on which reader, how
+// it ended, how long it took, how many bytes went and came. Bytes of APDUs are not among it. A nil t is none.
+//
+// Without a tracer nothing stands between this package and the backend: tracing that is off costs nothing.
+//
+// It works for the function [Watch], too. A watch of a [Context] is traced if its Context is.
+func WithTracer(t Tracer) Option {
+	return func(o *options) { o.tracer = t }
+}
+
+// WithUnsafeAPDUBytesInTrace hands the bytes of commands and responses to the tracer of [WithTracer], too. It is for
+// the developer's desk: what a card and a program tell each other can be personal data, keys and session secrets, and
+// a log outlives them.
+//
+// What carries a PIN is masked all the same. Of these commands there are only the four bytes of the header, and of
+// their responses the status word:
+//
+//   - VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER and the commands that enable and disable verification
+//     (instructions 20 to 2D without PERFORM SECURITY OPERATION and what else is no verification), in every class,
+//     whether chained, on a logical channel or in secure messaging;
+//   - ENVELOPE, as it can wrap any of them, and what GET RESPONSE fetches after one of these;
+//   - commands of class FF to the reader itself, which can hold a card's key, a part 10 structure or a whole command,
+//     but for GET DATA and READ BINARY;
+//   - APDUs shorter than a header, without any byte.
+//
+// Of [Card.Control] nothing is shown but two bytes of response, which are the status word of a PIN entry, unless it is
+// the question for the part 10 features or for properties of the reader: a control code does not tell what it carries.
+//
+// Keys are not masked: GENERAL AUTHENTICATE, PUT KEY, PUT DATA and a vendor's own commands are shown in full.
+func WithUnsafeAPDUBytesInTrace() Option {
+	return func(o *options) { o.traceBytes = true }
+}
+
+// SlogTracer is a Tracer that logs every call to l at level Debug, with the function as message and the attributes
+// reader, code, duration, the numbers of Args, sent and received; and command, response and masked if they are there.
+// A nil l is one that discards everything.
+func SlogTracer(l *slog.Logger) Tracer {
+	if l == nil {
+		l = slog.New(slog.DiscardHandler)
+	}
+	return TracerFunc(func(c TraceCall) {
+		ctx := context.Background()
+		if !l.Enabled(ctx, slog.LevelDebug) {
+			return
+		}
+		attrs := make([]slog.Attr, 0, 12)
+		if c.Reader != "" {
+			attrs = append(attrs, slog.String("reader", c.Reader))
+		}
+		code := c.Code.Name()
+		if code == "" {
+			code = fmt.Sprintf("0x%08X", uint32(c.Code))
+		}
+		attrs = append(attrs, slog.String("code", code), slog.Duration("duration", c.Duration))
+		for _, arg := range c.Args {
+			attrs = append(attrs, slog.Uint64(arg.Name, uint64(arg.Value)))
+		}
+		attrs = append(attrs, slog.Int("sent", c.Sent), slog.Int("received", c.Received))
+		if c.Command != nil {
+			attrs = append(attrs, slog.String("command", fmt.Sprintf("% X", c.Command)))
+		}
+		if c.Response != nil {
+			attrs = append(attrs, slog.String("response", fmt.Sprintf("% X", c.Response)))
+		}
+		if c.Masked {
+			attrs = append(attrs, slog.Bool("masked", true))
+		}
+		l.LogAttrs(ctx, slog.LevelDebug, c.Op, attrs...)
+	})
+}
+
+// traceBackend hands every call to a Tracer. Its methods are generated.
+type traceBackend struct {
+	backend winscard.Backend
+	tracer  Tracer
+	bytes   bool // WithUnsafeAPDUBytesInTrace
+
+	mu    sync.Mutex
+	cards map[winscard.Card]*traceCard
+}
+
+// traceCard is what has to be known of a connection.
+type traceCard struct {
+	reader string
+	secret bool            // the last command was masked
+	plain  map[uint32]bool // control codes that carry nothing secret
+}
+
+func newTraceBackend(b winscard.Backend, t Tracer, bytes bool) *traceBackend {
+	return &traceBackend{backend: b, tracer: t, bytes: bytes, cards: make(map[winscard.Card]*traceCard)}
+}
+
+// reader is the name of the reader of a connection.
+func (b *traceBackend) reader(card winscard.Card) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c := b.cards[card]; c != nil {
+		return c.reader
+	}
+	return ""
+}
+
+func (b *traceBackend) connected(rc winscard.Code, card winscard.Card, reader string) {
+	if rc != winscard.Success {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cards[card] = &traceCard{reader: reader}
+}
+
+func (b *traceBackend) disconnected(rc winscard.Code, card winscard.Card) {
+	if means(rc, winscard.ErrSharingViolation) { // then it is still connected
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.cards, card)
+}
+
+// onlyReader is the name of the reader of a wait for one.
+func onlyReader(states []winscard.ReaderState) string {
+	if len(states) != 1 {
+		return ""
+	}
+	return states[0].Reader
+}
+
+// ended notes the outcome. received are the lengths of what came.
+func (c *TraceCall) ended(began time.Time, rc winscard.Code, received ...int) {
+	c.Duration, c.Code = time.Since(began), rc
+	if rc == winscard.Success {
+		for _, n := range received {
+			c.Received += max(n, 0)
+		}
+	}
+}
+
+// exchange adds the bytes of an APDU (number is the protocol) or a command to the reader (number is the control code).
+func (b *traceBackend) exchange(c *TraceCall, card winscard.Card, number uint32, in, out []byte) {
+	if !b.bytes {
+		return
+	}
+	out = out[:min(c.Received, len(out))]
+	b.mu.Lock()
+	state := b.cards[card]
+	if state == nil {
+		state = &traceCard{} // nothing is known of it
+	}
+	switch c.Op {
+	case opTransmit:
+		c.Masked = secretAPDU(in, state.secret)
+		state.secret = c.Masked
+	case opControl:
+		c.Masked = number != CtlGetFeatureRequest && !state.plain[number]
+		if number == CtlGetFeatureRequest && c.Code == winscard.Success {
+			state.plain = plainCodes(out)
+		}
+	default:
+		b.mu.Unlock()
+		return
+	}
+	b.mu.Unlock()
+	if c.Masked {
+		if in = in[:min(len(in), 4)]; len(in) < 4 || c.Op != opTransmit {
+			in = nil
+		}
+		switch {
+		case c.Op == opTransmit && len(out) > 2:
+			out = out[len(out)-2:]
+		case len(out) != 2:
+			out = nil
+		}
+	}
+	c.Command, c.Response = bytes.Clone(in), bytes.Clone(out)
+}
+
+// secretAPDU reports whether a command may hold a PIN, or belongs to one that does; after says that the one before it
+// does. The class does not matter, unless it is that of commands to the reader: chaining, channels and secure messaging
+// leave the instruction as it is.
+func secretAPDU(apdu []byte, after bool) bool {
+	if len(apdu) < 4 {
+		return true
+	}
+	ins := apdu[1]
+	if apdu[0] == 0xFF {
+		return ins != 0xCA && ins != 0xB0 // GET DATA, READ BINARY
+	}
+	switch ins &^ 1 { // odd ones have the same data in another form
+	case 0x20, // VERIFY
+		0x24, // CHANGE REFERENCE DATA
+		0x26, // DISABLE VERIFICATION REQUIREMENT
+		0x28, // ENABLE VERIFICATION REQUIREMENT
+		0x2C, // RESET RETRY COUNTER
+		0xC2: // ENVELOPE
+		return true
+	case 0xC0: // GET RESPONSE
+		return after
+	}
+	return false
+}
+
+// plainCodes are the control codes of the features whose bytes hold nothing secret, from the list of features.
+func plainCodes(answer []byte) map[uint32]bool {
+	plain := map[uint32]bool{}
+	features := parseFeatures(answer)
+	for feature, code := range features.All() {
+		if feature == FeatureIFDPINProperties || feature == FeatureGetTLVProperties {
+			plain[code] = true
+		}
+	}
+	for feature, code := range features.All() {
+		if feature != FeatureIFDPINProperties && feature != FeatureGetTLVProperties {
+			delete(plain, code)
+		}
+	}
+	return plain
+}
