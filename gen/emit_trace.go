@@ -102,19 +102,21 @@ func traceMethod(f *goFile, fn *Function) {
 			}
 		}
 	}
-	body := []jen.Code{
-		jen.Id("tc").Op(":=").Id("TraceCall").Values(call...),
+	body := []jen.Code{jen.Id("tc").Op(":=").Id("TraceCall").Values(call...)}
+	if fn.Go == "Disconnect" { // before the handle can be another connection's
+		body = append(body, jen.Id("was").Op(":=").Id("b").Dot("connection").Call(jen.Id(fn.Params[0].Name)))
+	}
+	body = append(body,
 		jen.Id("began").Op(":=").Qual("time", "Now").Call(),
 		jen.List(results...).Op(assign).Id("b").Dot("backend").Dot(fn.Go).Call(args...),
-		jen.Id("tc").Dot("ended").Call(ended...),
-	}
+		jen.Id("tc").Dot("ended").Call(ended...))
 	for _, v := range fn.Results {
 		if v.Arg.Role == "out" && v.Type == "Card" && reader != nil {
 			body = append(body, jen.Id("b").Dot("connected").Call(jen.Id("rc"), jen.Id(v.Name), reader))
 		}
 	}
 	if fn.Go == "Disconnect" {
-		body = append(body, jen.Id("b").Dot("disconnected").Call(jen.Id("rc"), jen.Id(fn.Params[0].Name)))
+		body = append(body, jen.Id("b").Dot("disconnected").Call(jen.Id("rc"), jen.Id(fn.Params[0].Name), jen.Id("was")))
 	}
 	if fn.On == "Card" && in != nil && outs == 1 && len(numbers) == 1 {
 		body = append(body, jen.Id("b").Dot("exchange").Call(

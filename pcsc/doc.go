@@ -43,10 +43,11 @@
 //
 // # Security
 //
-// Nothing is logged, and no error holds bytes of an APDU. Copies of commands and responses in this package's memory
-// are cleared after use. [Card.Close] resets the card, so that a verified PIN does not outlive the connection. An APDU
-// or control code is never sent twice. The library is loaded from the system's folders or an absolute path, never
-// from the current directory.
+// Nothing is logged, and no error holds bytes of an APDU. [WithTracer] tells of every native call, without them. Copies
+// of commands and responses in this package's memory are cleared after use. [Card.Close] resets the card, so that a
+// verified PIN does not outlive the connection. An APDU or control code is never sent twice, unless a program asks for
+// it with [RetryAfterReset]. The library is loaded from the system's folders or an absolute path, never from the current
+// directory.
 //
 // # Backends
 //

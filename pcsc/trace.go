@@ -65,23 +65,25 @@ func WithTracer(t Tracer) Option {
 // their responses the status word:
 //
 //   - VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER and the commands that enable and disable verification
-//     (instructions 20 to 2D without PERFORM SECURITY OPERATION and what else is no verification), in every class,
-//     whether chained, on a logical channel or in secure messaging;
-//   - ENVELOPE, as it can wrap any of them, and what GET RESPONSE fetches after one of these;
-//   - commands of class FF to the reader itself, which can hold a card's key, a part 10 structure or a whole command,
-//     but for GET DATA and READ BINARY;
-//   - APDUs shorter than a header, without any byte.
+//     (instructions 20, 21, 24 to 29, 2C and 2D), in every class, whether chained, on a logical channel or in secure
+//     messaging;
+//   - ENVELOPE (C2, C3), which can wrap one of them;
+//   - GET RESPONSE (C0, C1) after one of these;
+//   - commands of class FF, which are for the reader itself and can hold a key, a part 10 structure or a whole command,
+//     but for GET DATA and READ BINARY.
 //
-// Of [Card.Control] nothing is shown but two bytes of response, which are the status word of a PIN entry, unless it is
-// the question for the part 10 features or for properties of the reader: a control code does not tell what it carries.
+// Of what is no APDU, because it has no header or the protocol is neither T=0 nor T=1, nothing is shown. Of
+// [Card.Control], as the code does not tell what is in the command, nothing is shown but an answer of two bytes, which
+// is the status word of a PIN entry; the question for part 10 features and those for properties are shown in full.
 //
-// Keys are not masked: GENERAL AUTHENTICATE, PUT KEY, PUT DATA and a vendor's own commands are shown in full.
+// Keys are not masked, and nor are the results of cryptography: GENERAL AUTHENTICATE, EXTERNAL AUTHENTICATE, PUT KEY,
+// PUT DATA and a vendor's own commands are shown in full.
 func WithUnsafeAPDUBytesInTrace() Option {
 	return func(o *options) { o.traceBytes = true }
 }
 
 // SlogTracer is a Tracer that logs every call to l at level Debug, with the function as message and the attributes
-// reader, code, duration, the numbers of Args, sent and received; and command, response and masked if they are there.
+// reader, code, duration, the group args, sent and received; and command, response and masked if they are there.
 // A nil l is one that discards everything.
 func SlogTracer(l *slog.Logger) Tracer {
 	if l == nil {
@@ -92,7 +94,7 @@ func SlogTracer(l *slog.Logger) Tracer {
 		if !l.Enabled(ctx, slog.LevelDebug) {
 			return
 		}
-		attrs := make([]slog.Attr, 0, 12)
+		attrs := make([]slog.Attr, 0, 9)
 		if c.Reader != "" {
 			attrs = append(attrs, slog.String("reader", c.Reader))
 		}
@@ -101,8 +103,12 @@ func SlogTracer(l *slog.Logger) Tracer {
 			code = fmt.Sprintf("0x%08X", uint32(c.Code))
 		}
 		attrs = append(attrs, slog.String("code", code), slog.Duration("duration", c.Duration))
-		for _, arg := range c.Args {
-			attrs = append(attrs, slog.Uint64(arg.Name, uint64(arg.Value)))
+		if len(c.Args) > 0 {
+			args := make([]slog.Attr, len(c.Args))
+			for i, arg := range c.Args {
+				args[i] = slog.Uint64(arg.Name, uint64(arg.Value))
+			}
+			attrs = append(attrs, slog.GroupAttrs("args", args...))
 		}
 		attrs = append(attrs, slog.Int("sent", c.Sent), slog.Int("received", c.Received))
 		if c.Command != nil {
@@ -139,11 +145,16 @@ func newTraceBackend(b winscard.Backend, t Tracer, bytes bool) *traceBackend {
 	return &traceBackend{backend: b, tracer: t, bytes: bytes, cards: make(map[winscard.Card]*traceCard)}
 }
 
-// reader is the name of the reader of a connection.
-func (b *traceBackend) reader(card winscard.Card) string {
+// connection is what is known of a connection; nil if it was not made here.
+func (b *traceBackend) connection(card winscard.Card) *traceCard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c := b.cards[card]; c != nil {
+	return b.cards[card]
+}
+
+// reader is the name of the reader of a connection.
+func (b *traceBackend) reader(card winscard.Card) string {
+	if c := b.connection(card); c != nil {
 		return c.reader
 	}
 	return ""
@@ -158,13 +169,15 @@ func (b *traceBackend) connected(rc winscard.Code, card winscard.Card, reader st
 	b.cards[card] = &traceCard{reader: reader}
 }
 
-func (b *traceBackend) disconnected(rc winscard.Code, card winscard.Card) {
+func (b *traceBackend) disconnected(rc winscard.Code, card winscard.Card, was *traceCard) {
 	if means(rc, winscard.ErrSharingViolation) { // then it is still connected
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.cards, card)
+	if b.cards[card] == was { // else a new connection has got the handle meanwhile
+		delete(b.cards, card)
+	}
 }
 
 // onlyReader is the name of the reader of a wait for one.
@@ -185,52 +198,72 @@ func (c *TraceCall) ended(began time.Time, rc winscard.Code, received ...int) {
 	}
 }
 
-// exchange adds the bytes of an APDU (number is the protocol) or a command to the reader (number is the control code).
+// exchange adds the bytes of an APDU (number is the protocol) or of a command to the reader (number is the control
+// code), masked if they may be secret.
 func (b *traceBackend) exchange(c *TraceCall, card winscard.Card, number uint32, in, out []byte) {
 	if !b.bytes {
 		return
 	}
 	out = out[:min(c.Received, len(out))]
-	b.mu.Lock()
-	state := b.cards[card]
-	if state == nil {
-		state = &traceCard{} // nothing is known of it
-	}
 	switch c.Op {
 	case opTransmit:
-		c.Masked = secretAPDU(in, state.secret)
-		state.secret = c.Masked
+		in, out = b.apdu(c, card, number, in, out)
 	case opControl:
-		c.Masked = number != CtlGetFeatureRequest && !state.plain[number]
-		if number == CtlGetFeatureRequest && c.Code == winscard.Success {
-			state.plain = plainCodes(out)
-		}
-	default:
-		b.mu.Unlock()
+		in, out = b.control(c, card, number, in, out)
+	default: // of a function that nothing is known of
 		return
 	}
-	b.mu.Unlock()
-	if c.Masked {
-		if in = in[:min(len(in), 4)]; len(in) < 4 || c.Op != opTransmit {
-			in = nil
-		}
-		switch {
-		case c.Op == opTransmit && len(out) > 2:
-			out = out[len(out)-2:]
-		case len(out) != 2:
-			out = nil
-		}
-	}
 	c.Command, c.Response = bytes.Clone(in), bytes.Clone(out)
+}
+
+// apdu returns what of a command and its response is to be shown.
+func (b *traceBackend) apdu(c *TraceCall, card winscard.Card, protocol uint32, in, out []byte) (command, response []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	state := b.cards[card]
+	if state == nil {
+		state = &traceCard{secret: true}
+	}
+	isAPDU := len(in) >= 4 && (protocol == uint32(ProtocolT0) || protocol == uint32(ProtocolT1))
+	c.Masked = !isAPDU || secretAPDU(in, state.secret)
+	state.secret = c.Masked
+	switch {
+	case !c.Masked:
+		return in, out
+	case !isAPDU:
+		return nil, nil
+	}
+	return in[:4], out[max(len(out)-2, 0):]
+}
+
+// control returns what of a command to the reader and its answer is to be shown.
+func (b *traceBackend) control(c *TraceCall, card winscard.Card, code uint32, in, out []byte) (command, answer []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	state := b.cards[card]
+	if state == nil {
+		state = &traceCard{}
+	}
+	switch {
+	case code == CtlGetFeatureRequest:
+		if c.Code == winscard.Success {
+			state.plain = plainCodes(out)
+		}
+		return in, out
+	case state.plain[code]:
+		return in, out
+	}
+	c.Masked = true
+	if len(out) == 2 {
+		return nil, out
+	}
+	return nil, nil
 }
 
 // secretAPDU reports whether a command may hold a PIN, or belongs to one that does; after says that the one before it
 // does. The class does not matter, unless it is that of commands to the reader: chaining, channels and secure messaging
 // leave the instruction as it is.
 func secretAPDU(apdu []byte, after bool) bool {
-	if len(apdu) < 4 {
-		return true
-	}
 	ins := apdu[1]
 	if apdu[0] == 0xFF {
 		return ins != 0xCA && ins != 0xB0 // GET DATA, READ BINARY
@@ -249,19 +282,14 @@ func secretAPDU(apdu []byte, after bool) bool {
 	return false
 }
 
-// plainCodes are the control codes of the features whose bytes hold nothing secret, from the list of features.
+// plainCodes are the control codes that carry nothing secret, from the list of features. One that is also another
+// feature's is not among them.
 func plainCodes(answer []byte) map[uint32]bool {
 	plain := map[uint32]bool{}
 	features := parseFeatures(answer)
 	for feature, code := range features.All() {
-		if feature == FeatureIFDPINProperties || feature == FeatureGetTLVProperties {
-			plain[code] = true
-		}
-	}
-	for feature, code := range features.All() {
-		if feature != FeatureIFDPINProperties && feature != FeatureGetTLVProperties {
-			delete(plain, code)
-		}
+		before, seen := plain[code]
+		plain[code] = (before || !seen) && (feature == FeatureIFDPINProperties || feature == FeatureGetTLVProperties)
 	}
 	return plain
 }

@@ -64,10 +64,11 @@ func (b *traceBackend) Control(card winscard.Card, code uint32, in, out []byte) 
 // Disconnect hands the call to the tracer.
 func (b *traceBackend) Disconnect(card winscard.Card, disposition uint32) winscard.Code {
 	tc := TraceCall{Op: "SCardDisconnect", Reader: b.reader(card), Args: []TraceArg{{"disposition", disposition}}}
+	was := b.connection(card)
 	began := time.Now()
 	rc := b.backend.Disconnect(card, disposition)
 	tc.ended(began, rc)
-	b.disconnected(rc, card)
+	b.disconnected(rc, card, was)
 	b.tracer.Trace(tc)
 	return rc
 }
