@@ -1,0 +1,137 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/internal/pcscdtest"
+	"github.com/gopcsc/gopcsc/pcsc"
+)
+
+func init() {
+	watchTests = append(watchTests, apiTest{"Hang", func(t *testing.T, s *apiSuite) {
+		// A service that is stopped can't end a wait. The loop is let go.
+		real, ok := s.Service.(*realService)
+		if !ok {
+			return
+		}
+		w := s.watch(t)
+		w.snapshot(s)
+		ended := start(func() pulled {
+			e, err, ok := w.pull()
+			return pulled{e, err, ok}
+		})
+		requireNotYet(t, ended, "watch")
+		require.NoError(t, syscall.Kill(real.PID(), syscall.SIGSTOP))
+		begin := time.Now()
+		w.cancel()
+		p := requireSoon(t, ended, "watch")
+		took := time.Since(begin)
+		require.NoError(t, syscall.Kill(real.PID(), syscall.SIGCONT))
+		require.ErrorIs(t, p.err, context.Canceled)
+		require.Less(t, took, 1500*time.Millisecond)
+		t.Logf("let go after %v", took)
+		w.close()
+		requireNoWatcher(t)
+	}})
+}
+
+// idleEnv is set in the process that is measured, and says how its watch idles.
+const idleEnv = "CONFORMANCE_IDLE_WATCH"
+
+// TestWatchIdle measures the processor time of watches that have nothing to
+// tell, in processes of their own.
+func TestWatchIdle(t *testing.T) {
+	duration := 30 * time.Second
+	if testing.Short() {
+		duration = 3 * time.Second
+	}
+	if how := os.Getenv(idleEnv); how != "" {
+		idle(t, how, duration)
+		return
+	}
+	var all sync.WaitGroup
+	for _, how := range []string{"up", "down", "no PnP"} {
+		all.Go(func() {
+			cmd := exec.Command("/proc/self/exe", "-test.run=^TestWatchIdle$", "-test.v=true",
+				fmt.Sprintf("-test.short=%v", testing.Short()))
+			if exe, err := os.Executable(); err == nil {
+				cmd.Path = exe
+			}
+			cmd.Env = append(os.Environ(), idleEnv+"="+how)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Errorf("%s: %v\n%s", how, err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				if _, figure, ok := strings.Cut(line, "IDLE "); ok {
+					t.Log(strings.TrimSpace(figure))
+				}
+				if strings.Contains(line, "SKIP") {
+					t.Log(how + ": skipped")
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func idle(t *testing.T, how string, d time.Duration) {
+	var opts []pcsc.WatchOption
+	svc := pcscdtest.Start(t, pcscdtest.WithReaders(2))
+	switch how {
+	case "down":
+		svc.Kill()
+	case "no PnP":
+		backend, err := openBackend()
+		require.NoError(t, err)
+		opts = append(opts, pcsc.WithBackend(noPnP{backend}))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), d+time.Second)
+	defer cancel()
+	ended := start(func() (n int) {
+		for range pcsc.Watch(ctx, opts...) {
+			n++
+		}
+		return n
+	})
+	time.Sleep(time.Second / 2) // for what is done once
+	before := cpu(t)
+	time.Sleep(d)
+	used := cpu(t) - before
+	cancel()
+	events := await(t, ended, "watch")
+	t.Logf("IDLE %s: %v of processor time in %v, %d events", how, used, d, events)
+	// 10 ms is what is wanted of an idle machine without the race detector;
+	// this is for one under load.
+	require.Less(t, used, 200*time.Millisecond)
+}
+
+// cpu is the processor time that the process has used.
+func cpu(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// noPnP is a backend that does not know the pseudo reader.
+type noPnP struct{ winscard.Backend }
+
+func (b noPnP) GetStatusChange(ctx winscard.Context, timeout uint32, states []winscard.ReaderState) winscard.Code {
+	for i := range states {
+		if states[i].Reader == winscard.PnPNotification {
+			return winscard.ErrUnknownReader
+		}
+	}
+	return b.Backend.GetStatusChange(ctx, timeout, states)
+}
