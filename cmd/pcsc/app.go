@@ -23,11 +23,11 @@ Exit codes:
   3  no PC/SC service or no PC/SC library
   4  no reader, or no such reader
   5  no card, or a card that was removed or does not answer
-  6  interrupted, or out of time (--timeout)
+  6  interrupted (watch: 0), or out of time (--timeout)
   7  apdu: a card answered with a status word other than 9000 or 61xx
 
-With --json, where a command has it, standard output is one JSON object, whatever happens. If there was an error, the
-object has a member "error":
+With --json, where a command has it, standard output is one JSON object, whatever happens; with watch it is one for each
+event, on a line of its own, and one more for an error. If there was an error, the object has a member "error":
   {"exit": 5, "message": "...", "hint": "...", "reader": "...", "function": "SCardConnect",
    "code": "SCARD_E_NO_SMARTCARD", "value": "0x8010000C"}
 exit and message are always there.`
@@ -51,6 +51,7 @@ type app struct {
 
 	started bool   // a command's own code has begun: further errors are not about its usage
 	report  report // what a command has to say in JSON
+	lines   bool   // it says so in JSON objects of one line each
 }
 
 // run runs the program and returns its exit code.
@@ -58,7 +59,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	a := &app{env: env, stdin: stdin, stdout: &writer{w: stdout}, stderr: &writer{w: stderr}}
 	root := a.newRoot()
 	root.SetArgs(append([]string{}, args...)) // not nil, which would stand for os.Args
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	a.lines = cmd.Name() == watchName
 	if err != nil && !a.started {
 		err = &failure{exit: exitUsage, what: err.Error(), todo: "see pcsc help"}
 		a.json = a.json || wantsJSON(args) // flags after the wrong one have not been looked at
@@ -99,7 +101,8 @@ func (a *app) newRoot() *cobra.Command {
 	flags.StringVar(&a.library, "library", "", "PC/SC library to load, in place of the system's: an absolute `path`\n"+
 		"(for programs built without cgo; so does the variable PCSC_LIBRARY)")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`, such as 500ms or 10s")
-	root.AddCommand(a.versionCommand(), a.listCommand(), a.apduCommand(), a.demoCommand())
+	root.AddCommand(a.versionCommand(), a.listCommand(), a.statusCommand(), a.atrCommand(), a.attrCommand(),
+		a.featureCommand(), a.watchCommand(), a.apduCommand(), a.demoCommand())
 	return root
 }
 
@@ -129,12 +132,17 @@ func (a *app) runE(f func(ctx context.Context, args []string) error) func(*cobra
 func (a *app) establish(ctx context.Context) (*pcsc.Context, error) {
 	options := append([]pcsc.Option{pcsc.WithContext(ctx), pcsc.WithLibrary(a.library)}, a.env.options...)
 	pc, err := pcsc.EstablishContext(pcsc.ScopeSystem, options...)
-	if err != nil && a.library != "" && errors.Is(err, pcsc.ErrInvalidParameter) {
+	return pc, a.established(err)
+}
+
+// established makes a wrong --library, which is what the error of an EstablishContext may be about, wrong use.
+func (a *app) established(err error) error {
+	if a.library != "" && errors.Is(err, pcsc.ErrInvalidParameter) {
 		f := explain(err)
 		f.exit = exitUsage
-		return nil, f
+		return f
 	}
-	return pc, err
+	return err
 }
 
 // releasePatience is how long the program's end waits for what it can't interrupt.
@@ -177,10 +185,16 @@ func (a *app) writeJSON(f *failure) {
 	if f != nil {
 		a.report.setError(f.json())
 	}
+	a.encode(a.report)
+}
+
+func (a *app) encode(v any) {
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(a.report); err != nil && a.stdout.err == nil {
+	if !a.lines {
+		e.SetIndent("", "  ")
+	}
+	if err := e.Encode(v); err != nil && a.stdout.err == nil {
 		a.stdout.err = err
 	}
 }

@@ -73,6 +73,8 @@ var doing = map[string]string{
 	"SCardEndTransaction":   "ending the transaction",
 	"SCardTransmit":         "sending an APDU",
 	"SCardDisconnect":       "disconnecting from the card",
+	"SCardGetAttrib":        "reading an attribute",
+	"SCardControl":          "asking the reader's driver",
 }
 
 // exits are the exit codes of PC/SC's codes; that of others is exitError.

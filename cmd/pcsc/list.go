@@ -83,10 +83,15 @@ func (a *app) printReader(index int, r *pcsc.ReaderState) {
 }
 
 // stateNames are the flags' names. StateChanged is not about the reader but about what was known of it.
-func stateNames(state pcsc.State) []string {
-	state &^= pcsc.StateChanged
-	if state == 0 {
+func stateNames(state pcsc.State) []string { return flagNames(state &^ pcsc.StateChanged) }
+
+// flagNames are the names of the flags in a value, none for 0.
+func flagNames[T interface {
+	~uint32
+	fmt.Stringer
+}](flags T) []string {
+	if flags == 0 {
 		return []string{}
 	}
-	return strings.Split(state.String(), "|")
+	return strings.Split(flags.String(), "|")
 }

@@ -1,4 +1,5 @@
-// Command pcsc lists smart card readers, sends APDUs to cards and shows what package pcsc can do.
+// Command pcsc lists and watches smart card readers, explains what they and the cards in them can do, sends APDUs to cards
+// and shows what package pcsc can do.
 //
 // See pcsc help for its commands and exit codes.
 package main

@@ -71,6 +71,19 @@ func TestUsage(t *testing.T) {
 		{"--timeout", "x", "list"},
 		{"--timeout", "-1s", "list"},
 		{"--timeout"},
+		{"status"},
+		{"status", "0", "1"},
+		{"status", ""},
+		{"feature"},
+		{"feature", "0", "1"},
+		{"attr", "0", "max-clk", "x"},
+		{"attr", "0", "x"},
+		{"attr", "0x"},
+		{"atr", "3B800"},
+		{"atr", "3B", "8x"},
+		{"watch", ""},
+		{"watch", "-n", "-1"},
+		{"watch", "-n"},
 		{"apdu"},
 		{"apdu", "0"},
 		{"apdu", "0", ""},
@@ -104,6 +117,10 @@ func TestUsageJSON(t *testing.T) {
 		{"apdu", "--json", "0", "zz"},
 		{"bogus", "--json"},
 		{"demo", "--json"},
+		{"status", "--json"},
+		{"feature", "--json"},
+		{"attr", "--json", "a", "b", "c"},
+		{"watch", "--bogus", "--json"},
 	} {
 		var got struct {
 			Reader, Protocol string
@@ -121,14 +138,15 @@ func TestUsageJSON(t *testing.T) {
 }
 
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"help", "apdu"}, {"list", "--json", "--help"}, {"completion", "bash"}} {
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"help", "apdu"}, {"watch", "--help"}, {"list", "--json", "--help"}, {"completion", "bash"}} {
 		r := start(t.Context(), env{}, "", args...)
 		require.Equal(t, exitOK, r.exit, args)
 		require.Empty(t, r.stderr)
 		require.NotContains(t, r.stdout, "{}\n")
 	}
 	help := start(t.Context(), env{}, "", "--help").stdout
-	for _, want := range []string{"7  apdu:", "--timeout duration", "--library path", "version", "list", "apdu", "demo"} {
+	for _, want := range []string{"7  apdu:", "--timeout duration", "--library path", "version", "list", "apdu", "demo",
+		"status", "atr", "attr", "feature", "watch"} {
 		require.Contains(t, help, want)
 	}
 }
@@ -136,7 +154,8 @@ func TestHelp(t *testing.T) {
 // Output that can't be written is an error.
 func TestFullDisk(t *testing.T) {
 	service, _, _ := withDemoCard()
-	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"version"}, {"demo"}, {"--help"}} {
+	for _, args := range [][]string{{"list"}, {"list", "--json"}, {"version"}, {"demo"}, {"--help"}, {"status", "0"},
+		{"attr", "0"}, {"feature", "0"}, {"atr"}, {"watch"}, {"watch", "--json"}} {
 		var stderr bytes.Buffer
 		exit := run(t.Context(), args, strings.NewReader(""), fullDisk{}, &stderr, on(service))
 		require.Equal(t, exitError, exit, args)

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +20,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/gopcsc/gopcsc/internal/ifdtest"
 	"github.com/gopcsc/gopcsc/internal/pcscdtest"
+	"github.com/gopcsc/gopcsc/pcsc"
 
 	// What the programs are made of, so that go test does not take an older result for one of today's.
 	_ "github.com/gopcsc/gopcsc/backend_cgo"
@@ -91,12 +96,65 @@ func (p *program) runWith(stdin string, args ...string) result {
 	return finish(cmd.Run())
 }
 
+// watched is a run of pcsc watch.
+type watched struct {
+	*program
+	cmd    *exec.Cmd
+	out    *bufio.Reader
+	finish func(error) result
+}
+
+func (p *program) watch(args ...string) *watched {
+	cmd, finish := p.command(append([]string{"watch"}, args...)...)
+	cmd.Stdout = nil
+	out, err := cmd.StdoutPipe()
+	require.NoError(p.t, err)
+	require.NoError(p.t, cmd.Start())
+	return &watched{p, cmd, bufio.NewReader(out), finish}
+}
+
+// event waits for the next event.
+func (w *watched) event() (e jsonEvent) {
+	w.t.Helper()
+	line, err := w.out.ReadBytes('\n')
+	require.NoError(w.t, err)
+	require.NoError(w.t, json.Unmarshal(line, &e), "%s", line)
+	return e
+}
+
+func (w *watched) next(kind, reader, atr string, initial bool) jsonEvent {
+	w.t.Helper()
+	e := w.event()
+	require.Equal(w.t, kind, e.Kind)
+	require.Equal(w.t, reader, e.Reader)
+	require.Equal(w.t, atr, e.ATR)
+	require.Equal(w.t, initial, e.Initial)
+	require.WithinDuration(w.t, time.Now(), e.Time, time.Minute)
+	return e
+}
+
+func (w *watched) interrupt() result {
+	w.t.Helper()
+	require.NoError(w.t, w.cmd.Process.Signal(os.Interrupt))
+	return w.end()
+}
+
+// end waits for the program's end and returns what was left to read.
+func (w *watched) end() result {
+	w.t.Helper()
+	rest, err := io.ReadAll(w.out)
+	require.NoError(w.t, err)
+	r := w.finish(w.cmd.Wait())
+	r.stdout = string(rest)
+	return r
+}
+
 var realTests = []struct {
 	name string
 	f    func(t *testing.T, p *program)
 }{
 	{"NoService", func(t *testing.T, p *program) {
-		for _, args := range [][]string{{"list"}, {"apdu", "0", "00A40400"}} {
+		for _, args := range [][]string{{"list"}, {"apdu", "0", "00A40400"}, {"status", "0"}, {"attr"}, {"feature", "0"}, {"atr"}} {
 			r := p.run(args...)
 			require.Equal(t, exitNoService, r.exit)
 			require.Empty(t, r.stdout)
@@ -109,6 +167,7 @@ var realTests = []struct {
 		require.Equal(t, exitNoService, got.Error.Exit)
 
 		requireVirtual(t, p.run("demo"), "the smart card service is not running")
+		require.Equal(t, exitOK, p.run("atr", "3B8001").exit)
 		require.Equal(t, exitUsage, p.run("bogus").exit)
 		require.Equal(t, exitOK, p.run("--help").exit)
 	}},
@@ -174,6 +233,150 @@ var realTests = []struct {
 		require.Equal(t, []jsonResponse{{"", "6D00", false}, {"00000007", "9000", true}}, got.Responses)
 		require.Equal(t, exitStatusWord, got.Error.Exit)
 		require.Equal(t, 7, card.Counters().APDUs, "each was sent once")
+	}},
+	{"Status", func(t *testing.T, p *program) {
+		svc := pcscdtest.Start(t, pcscdtest.WithReaders(2))
+		svc.Insert(1, pcscdtest.NewEchoCard(nil))
+		names, atr := svc.Readers(), fmt.Sprintf("%X", pcscdtest.DefaultATR())
+		var got statusReport
+		r := p.run("status", "--json", "1")
+		require.Equal(t, exitOK, r.exit, r.stdout)
+		r.decode(t, &got)
+		require.Equal(t, []string{names[1]}, got.Readers)
+		require.Contains(t, got.State, "present")
+		require.True(t, got.Card)
+		require.Equal(t, "T1", got.Protocol)
+		require.Equal(t, atr, got.ATR)
+		require.EqualValues(t, 1, got.Events)
+		r = p.run("status", "1")
+		require.Equal(t, exitOK, r.exit, r.stderr)
+		require.Contains(t, r.stdout, "reader    "+names[1]+"\nstate     present, ")
+
+		got = statusReport{}
+		r = p.run("status", "--json", "0")
+		require.Equal(t, exitOK, r.exit, r.stdout)
+		r.decode(t, &got)
+		require.Equal(t, statusReport{Readers: []string{names[0]}, State: []string{"absent"}, Protocol: "undefined"}, got)
+
+		var explained atrReport
+		p.run("atr", "--json").decode(t, &explained)
+		require.Equal(t, names[1], explained.Reader)
+		require.Equal(t, atr, explained.ATR)
+	}},
+	{"Attr", func(t *testing.T, p *program) {
+		driver := ifdtest.Build(t)
+		svc := pcscdtest.Start(t, pcscdtest.WithReaders(1), pcscdtest.WithDriver(driver, "PIN Pad"))
+		name := svc.Readers()[1]
+		var status statusReport
+		p.run("status", "--json", "pad").decode(t, &status)
+		require.NotEmpty(t, status.ATR)
+
+		var got attrReport
+		r := p.run("attr", "--json", "pad")
+		require.Equal(t, exitOK, r.exit, r.stdout)
+		r.decode(t, &got)
+		require.Equal(t, name, got.Reader)
+		require.NotZero(t, got.Absent)
+		values := map[string]any{}
+		for _, v := range got.Attributes {
+			values[v.Name] = v.Value
+		}
+		require.Equal(t, status.ATR, values["SCARD_ATTR_ATR_STRING"])
+		require.Equal(t, name, values["SCARD_ATTR_DEVICE_FRIENDLY_NAME"])
+		require.Equal(t, result{exitOK, name + "\n", ""}, p.run("attr", "pad", "device-friendly-name"))
+		r = p.run("attr", "pad")
+		require.Equal(t, exitOK, r.exit)
+		require.Contains(t, r.stdout, "  "+name+"\n")
+
+		r = p.run("attr", "--all", "0") // without a card; vpcd has no attributes
+		require.Equal(t, exitOK, r.exit, r.stderr)
+		require.Contains(t, r.stdout, "  (absent)\n")
+		r = p.run("attr", "0", "0x7FFE7FFE")
+		require.Equal(t, exitError, r.exit)
+		require.Empty(t, r.stdout)
+	}},
+	{"Feature", func(t *testing.T, p *program) {
+		driver := ifdtest.Build(t)
+		svc := pcscdtest.Start(t, pcscdtest.WithReaders(1), pcscdtest.WithDriver(driver, "PIN Pad"))
+		var got featureReport
+		r := p.run("feature", "--json", "pad")
+		require.Equal(t, exitOK, r.exit, r.stdout)
+		r.decode(t, &got)
+		require.Contains(t, got.Features, jsonFeature{ifdtest.VerifyPINDirect, "FEATURE_VERIFY_PIN_DIRECT",
+			fmt.Sprintf("0x%08X", ifdtest.FeatureCode(ifdtest.VerifyPINDirect))})
+		require.NotEmpty(t, got.Properties)
+		require.NotNil(t, got.PINProperties)
+		require.Empty(t, got.Problems)
+		r = p.run("feature", "0")
+		require.Equal(t, exitOK, r.exit, r.stderr)
+		require.Contains(t, r.stdout, "The reader "+svc.Readers()[0]+" has no PC/SC part 10 features.\n")
+	}},
+	{"LeavesCard", func(t *testing.T, p *program) {
+		svc := pcscdtest.Start(t, pcscdtest.WithReaders(2))
+		echo := pcscdtest.NewEchoCard(nil)
+		svc.Insert(1, echo)
+		pc, err := pcsc.EstablishContext(pcsc.ScopeSystem)
+		require.NoError(t, err)
+		defer pc.Close()
+		card, err := pc.Connect(t.Context(), svc.Readers()[1], pcsc.ShareShared, pcsc.ProtocolAny)
+		require.NoError(t, err)
+		defer card.Close()
+		_, err = card.Transmit(t.Context(), append([]byte{0, 0x20, 0, 1, byte(len(pcscdtest.PIN))}, pcscdtest.PIN...))
+		require.NoError(t, err)
+		before := echo.Counters()
+		for _, args := range [][]string{{"status", "1"}, {"attr", "1"}, {"feature", "1"}, {"feature", "0"}, {"atr", "1"}} {
+			r := p.run(args...)
+			require.Equal(t, exitOK, r.exit, r.stderr)
+			require.True(t, echo.Verified(), args)
+		}
+		require.Equal(t, before, echo.Counters())
+
+		// Nor is it reset by a program that gives up while another holds a transaction.
+		tx, err := card.BeginTransaction(t.Context())
+		require.NoError(t, err)
+		r := p.run("status", "--timeout", "1s", "1")
+		require.Equal(t, exitTimeout, r.exit)
+		require.NoError(t, tx.End(pcsc.LeaveCard))
+		_, err = card.Transmit(t.Context(), []byte{0x80, 0x50, 0, 0, 0})
+		require.NoError(t, err)
+		require.True(t, echo.Verified())
+	}},
+	{"Watch", func(t *testing.T, p *program) {
+		svc := pcscdtest.Start(t, pcscdtest.WithReaders(2))
+		name, atr := svc.Readers()[1], fmt.Sprintf("%X", pcscdtest.DefaultATR())
+		w := p.watch("--json", name)
+		w.next("reader-added", name, "", true)
+		for range 2 {
+			svc.Insert(1, pcscdtest.NewEchoCard(nil))
+			w.next("card-inserted", name, atr, false)
+			svc.Remove(1)
+			w.next("card-removed", name, atr, false)
+		}
+		svc.Insert(0, pcscdtest.NewEchoCard(nil)) // is not shown
+		svc.Insert(1, pcscdtest.NewEchoCard(nil))
+		w.next("card-inserted", name, atr, false)
+		svc.Kill()
+		require.NotEmpty(t, w.next("card-removed", name, atr, false).Reason)
+		require.NotEmpty(t, w.next("reader-removed", name, "", false).Reason)
+		require.NotEmpty(t, w.next("service-down", "", "", false).Reason)
+		svc.Restart()
+		w.next("service-up", "", "", false)
+		// It may be up before it has seen the card, so what follows need not be marked initial.
+		require.Equal(t, "reader-added", w.event().Kind)
+		require.Equal(t, "card-inserted", w.event().Kind)
+		require.Equal(t, result{exitOK, "", ""}, w.interrupt())
+
+		r := p.run("watch", "--timeout", "1s")
+		require.Equal(t, exitTimeout, r.exit)
+		require.Regexp(t, `(?m)^.+  `+name+`  card inserted  .+  \(initial\)$`, r.stdout)
+		require.Equal(t, "pcsc: --timeout 1s is over\n", r.stderr)
+
+		w = p.watch("--json", "-n", "1", "1")
+		w.next("reader-added", name, "", true)
+		w.next("card-inserted", name, atr, true)
+		svc.Remove(1)
+		w.next("card-removed", name, atr, false)
+		require.Equal(t, result{exitOK, "", ""}, w.end())
 	}},
 	{"PIN", func(t *testing.T, p *program) {
 		svc := pcscdtest.Start(t)
