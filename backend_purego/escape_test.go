@@ -12,13 +12,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gopcsc/gopcsc/internal/pcscdtest"
 )
 
 // A uintptr made of a buffer's address does not keep the buffer in place: if the buffer does not escape, it may lie on
 // a stack that moves before C sees it. The compiler says what escapes.
 func TestBuffersEscape(t *testing.T) {
 	if !supported {
-		t.Skip("no calls in this build")
+		pcscdtest.Skip(t, "no calls in this build")
 	}
 	out, err := exec.Command("go", "build", "-gcflags=-m", ".").CombinedOutput()
 	require.NoError(t, err, "%s", out)

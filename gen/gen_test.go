@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/tools/txtar"
 
+	"github.com/gopcsc/gopcsc/internal/pcscdtest"
 	"github.com/gopcsc/gopcsc/spec"
 )
 
@@ -288,7 +289,7 @@ func TestWrite(t *testing.T) {
 // What does not compile is refused before it is written, with the target where it does not.
 func TestTypeCheckRefusesWhatDoesNotCompile(t *testing.T) {
 	if testing.Short() {
-		t.Skip("loads packages")
+		pcscdtest.Skip(t, "loads packages")
 	}
 	m := model(t, 0)
 	// One target is enough to see it.
