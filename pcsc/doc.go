@@ -32,6 +32,29 @@
 // All types are safe for use by many goroutines, and every method of a nil or zero value returns an error. Closing
 // waits for native calls under way.
 //
+// # Readers, cards and transactions
+//
+// [Context.ListReaders] names the readers, [Context.GetStatusChange] waits for one change of their states, and [Watch]
+// tells every change for as long as a loop runs, also across a restart of the service. [Context.WaitCard] and
+// [Context.WaitRemoved] wait for one thing.
+//
+// A card can be shared with other programs ([ShareShared]) or not ([ShareExclusive]); [ShareDirect] connects to the
+// reader alone, for control codes. Commands of several programs on a shared card mix, unless they are made in a
+// transaction: [Card.Transact] runs a function in one and ends it whatever happens. Windows resets a card to which
+// nothing is sent for five seconds in a transaction. When another program has reset the card, calls fail with
+// [ErrResetCard] until [Card.Reconnect]; what was verified and selected is gone then.
+//
+// [Card.Attributes] has what the driver tells of reader and card, [Card.Features] and [Card.VerifyPINDirect] are for
+// readers with a PIN pad. What lies in APDUs and answers to reset is the matter of the packages iso7816 and atr below
+// this one; package virtual there is a service for tests without a reader.
+//
+// # Platform differences
+//
+// Constants have the platform's own values: [ProtocolRaw], [MaxBufferSizeExtended] and [ErrUnsupportedFeature] differ
+// on Windows. Card states are the same flags everywhere. Event counters come from pcsc-lite and Windows. Reader groups
+// exist on Windows. A function that a platform does not have gives an error that is errors.ErrUnsupported. Codes of the
+// Windows system, which its library passes on, are found by errors.Is as the PC/SC codes that mean the same.
+//
 // # Strings
 //
 // Reader names are UTF-8 on all platforms. A name with a NUL in it is refused with [ErrInvalidParameter].

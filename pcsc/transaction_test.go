@@ -220,3 +220,33 @@ func TestCloseInTransaction(t *testing.T) {
 		})
 	}
 }
+
+// Transact returns when its context ends, also while the card does not answer; the transaction ends when it has.
+func TestTransactGivenUp(t *testing.T) {
+	f := newFake(t)
+	_, card := f.card()
+	g := newGate()
+	f.transmit = func(_, recv []byte) (int, winscard.Code) {
+		g.pass()
+		return copy(recv, []byte{0x90, 0x00}), winscard.Success
+	}
+	ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
+	defer cancel()
+	returned := make(chan error, 1)
+	go func() {
+		returned <- card.Transact(ctx, func(tx *Transaction) error {
+			_, err := tx.Transmit(ctx, apdu)
+			return err
+		})
+	}()
+	select {
+	case err := <-returned:
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(5 * time.Second):
+		t.Fatal("waits for the card")
+	}
+	require.Zero(t, f.count("EndTransaction"), "the call is under way")
+	close(g.open)
+	require.Eventually(t, func() bool { return f.count("EndTransaction") == 1 }, 5*time.Second, time.Millisecond)
+	require.NoError(t, card.Transact(bg, func(*Transaction) error { return nil }), "the next one can begin")
+}

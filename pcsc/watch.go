@@ -202,6 +202,9 @@ func (c *Context) WaitCard(ctx context.Context, readers ...string) (reader strin
 // When the service goes down nobody knows whether the card is still there. WaitRemoved then ends with the error that
 // says so, such as [ErrNoService]; otherwise with an error for the reasons for which a [Watch] does.
 func (c *Context) WaitRemoved(ctx context.Context, reader string) error {
+	if reader == "" {
+		return &Error{Op: opGetStatusChange, Code: ErrUnknownReader, Detail: "the name of the reader is empty"}
+	}
 	var present bool
 	var result error
 	c.watch(ctx, []WatchOption{WithReaders(reader)}, func() bool { return present }, func(event Event, err error) bool {
