@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
 )
@@ -63,8 +64,38 @@ func turn() {
 	}
 }
 
-// lateDetail is the detail of an error whose native call goes on.
-const lateDetail = "the call goes on in the background"
+// Details of errors whose native call goes on.
+const (
+	lateDetail = "the call goes on in the background"
+	lateClose  = "closed, but a native call is under way: the rest is done in the background when it is over"
+)
+
+// endPatience is how long within waits for the end of f once ctx has ended: ending takes next to no
+// time unless a call is under way or a card has to be reset.
+const endPatience = 20 * time.Millisecond
+
+// within runs f, which closes something, and leaves it to the background if it is not over soon after ctx has ended. It
+// says whether f is over; if so, err is f's.
+func within(ctx context.Context, f func() error) (over bool, err error) {
+	if ctx.Done() == nil {
+		return true, f()
+	}
+	result := make(chan error, 1)
+	go func() { result <- f() }()
+	select {
+	case err := <-result:
+		return true, err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(endPatience)
+	defer late.Stop()
+	select {
+	case err := <-result:
+		return true, err
+	case <-late.C:
+		return false, nil
+	}
+}
 
 // contextCall makes a call on a native context of its own. reader is for the error. With keep the native context of a
 // successful call stays leased: the result has it. late undoes a success that came after ctx had ended; it may be nil.

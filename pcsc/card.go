@@ -13,7 +13,7 @@ import (
 // for use by many goroutines at once; their calls follow one another.
 //
 // When a method's context ends first, the method returns, but the card stays busy until the native call is over:
-// other methods wait for it, Disconnect and Close without limit.
+// other methods wait for it, Disconnect and Close without limit, [Card.CloseContext] as long as its context lets it.
 type Card struct {
 	_       noCopy
 	s       *cardState
@@ -215,6 +215,29 @@ func (c *Card) Close() error {
 	_, err := c.s.close(winscard.ResetCard)
 	c.cleanup.Stop()
 	runtime.KeepAlive(c)
+	return err
+}
+
+// CloseContext is [Card.Close] that does not wait longer than ctx: for a program that has to go on, or to end, although
+// a card does not answer or another program does not end its transaction. If ctx ends first, or has ended, the card is
+// disconnected and reset in the background, as soon as that can be done, and the error is ctx's.
+//
+// Whatever it returns, the card is closed: its methods return [ErrInvalidHandle]. Close can still wait for the end of
+// what goes on. A program that ends before that leaves the card as it is, with a verified PIN: on an interrupt, ctx
+// should not be the context that the interrupt has ended but one that gives the reset its time, such as a second.
+func (c *Card) CloseContext(ctx context.Context) error {
+	if c == nil || c.s == nil {
+		return invalidUse(opDisconnect, "", "use of a nil or zero Card")
+	}
+	if ctx == nil {
+		return checkContext(ctx, opDisconnect, c.s.reader)
+	}
+	c.s.closing.Store(true)
+	c.cleanup.Stop()
+	over, err := within(ctx, c.Close)
+	if !over {
+		return endedError(ctx, opDisconnect, c.s.reader, lateClose)
+	}
 	return err
 }
 

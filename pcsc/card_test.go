@@ -308,6 +308,69 @@ func TestCloseWaitsForAbandonedCall(t *testing.T) {
 	}
 }
 
+// A close with a context gives up waiting when it ends; what it began is finished all the same.
+func TestCloseContext(t *testing.T) {
+	for name, end := range map[string]struct {
+		bounded func(*Context, *Card, context.Context) error
+		close   func(*Context, *Card) error
+		op      string
+	}{
+		"Card": {
+			func(_ *Context, card *Card, ctx context.Context) error { return card.CloseContext(ctx) },
+			func(_ *Context, card *Card) error { return card.Close() },
+			opDisconnect,
+		},
+		"Context": {
+			func(c *Context, _ *Card, ctx context.Context) error { return c.CloseContext(ctx) },
+			func(c *Context, _ *Card) error { return c.Close() },
+			opReleaseContext,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				c, card := f.card()
+				f.transmit = func([]byte, []byte) (int, winscard.Code) { time.Sleep(time.Hour); return 0, winscard.Success }
+				go card.Transmit(bg, apdu)
+				synctest.Wait()
+				start := time.Now()
+				ctx, cancel := context.WithTimeout(bg, time.Second)
+				defer cancel()
+				e := requireCode(t, end.bounded(c, card, ctx), end.op, ErrTimeout)
+				require.ErrorIs(t, e, context.DeadlineExceeded)
+				require.NotEmpty(t, e.Detail)
+				require.Equal(t, time.Second+endPatience, time.Since(start))
+				require.Zero(t, f.count("Disconnect"), "not under the call")
+				_, err := card.Status(bg)
+				requireCode(t, err, opStatus, ErrInvalidHandle)
+				require.Equal(t, time.Hour, time.Since(start), "a call that had to wait finds out late")
+
+				require.NoError(t, end.close(c, card), "the rest")
+				require.Equal(t, 1, f.count("Disconnect"))
+				require.NoError(t, end.bounded(c, card, bg), "again")
+				require.Equal(t, 1, f.count("Disconnect"))
+			})
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				c, card := f.card()
+				ended, cancel := context.WithCancel(bg)
+				cancel()
+				require.NoError(t, end.bounded(c, card, ended), "nothing holds it up, so it is done")
+				require.Equal(t, 1, f.count("Disconnect"))
+			})
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(t)
+				c, card := f.card()
+				requireCode(t, end.bounded(c, card, nil), end.op, ErrInvalidParameter) //lint:ignore SA1012 on purpose
+				_, err := card.Status(bg)
+				require.NoError(t, err, "nothing was done")
+			})
+		})
+	}
+	requireCode(t, (*Card)(nil).CloseContext(bg), opDisconnect, ErrInvalidHandle)
+	requireCode(t, (*Context)(nil).CloseContext(bg), opReleaseContext, ErrInvalidHandle)
+}
+
 // Whoever waits for the card when it is closed does not get it.
 func TestCloseGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

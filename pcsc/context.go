@@ -138,8 +138,30 @@ func (c *Context) Close() error {
 	return nil
 }
 
-// IsValid says, with a nil error, whether the context can be used. It is the equivalent of SCardIsValidContext ([pcsc-lite], [Windows]). On pcsc-lite the answer comes from the library, which may not have
-// noticed yet that the service is gone.
+// CloseContext is [Context.Close] that does not wait longer than ctx. If ctx ends first, or has ended, what is left to
+// do is done in the background, as soon as the native calls that are under way are over, and the error is ctx's.
+//
+// Whatever it returns, the context is closed, and with it its cards and waits. Close can still wait for the end of what
+// goes on. A program that ends meanwhile leaves it to the service, which cleans up after it.
+func (c *Context) CloseContext(ctx context.Context) error {
+	if c == nil || c.s == nil {
+		return invalidUse(opReleaseContext, "", zeroContext)
+	}
+	if ctx == nil {
+		return checkContext(ctx, opReleaseContext, "")
+	}
+	c.s.refuse()
+	c.cleanup.Stop()
+	over, err := within(ctx, c.Close)
+	if !over {
+		return endedError(ctx, opReleaseContext, "", lateClose)
+	}
+	return err
+}
+
+// IsValid says, with a nil error, whether the context can be used. It is the equivalent of SCardIsValidContext
+// ([pcsc-lite], [Windows]). On pcsc-lite the answer comes from the library, which may not have noticed yet that the
+// service is gone.
 //
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardisvalidcontext
@@ -153,6 +175,16 @@ func (c *Context) IsValid() error {
 func (s *contextState) close() (first bool, rc winscard.Code) {
 	s.once.Do(func() { first, rc = true, s.shutdown() })
 	return first, rc
+}
+
+// refuse makes the context take no further calls.
+func (s *contextState) refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for card := range s.cards {
+		card.closing.Store(true)
+	}
 }
 
 // shutdown closes everything in the order in which the native library wants it: waits, cards, contexts.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"time"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
 )
@@ -138,31 +137,14 @@ func (c *Card) transact(ctx context.Context, f func(*Transaction) error) (undone
 	return err != nil, err
 }
 
-// endPatience is how long closeBy waits for the end of a transaction once ctx has ended: an end is a matter of
-// microseconds, unless a call is under way.
-const endPatience = 20 * time.Millisecond
-
 // closeBy is Close that does not wait for a call that was given up: then the transaction is ended in the background,
 // when the call is over.
 func (t *Transaction) closeBy(ctx context.Context) error {
-	if ctx.Done() == nil {
-		return t.Close()
-	}
-	over := make(chan error, 1)
-	go func() { over <- t.Close() }()
-	select {
-	case err := <-over:
-		return err
-	case <-ctx.Done():
-	}
-	patience := time.NewTimer(endPatience)
-	defer patience.Stop()
-	select {
-	case err := <-over:
-		return err
-	case <-patience.C:
+	over, err := within(ctx, t.Close)
+	if !over {
 		return endedError(ctx, opEndTransaction, t.Reader(), "the transaction ends in the background, when the call under way is over")
 	}
+	return err
 }
 
 // End ends the transaction and leaves the card as disposition says. It is the equivalent of SCardEndTransaction

@@ -62,6 +62,7 @@ func testPart10(t *testing.T, readers []string, options ...pcsc.Option) {
 		{"DriverErrors", padDriverErrors},
 		{"Transaction", padTransaction},
 		{"Deadline", padDeadline},
+		{"Bound", padBound},
 		{"AbortDirect", padAbortDirect},
 		{"Steps", padSteps},
 		{"StepsAborted", padStepsAborted},

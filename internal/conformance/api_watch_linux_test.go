@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,36 +51,65 @@ func init() {
 // idleEnv is set in the process that is measured, and says how its watch idles.
 const idleEnv = "CONFORMANCE_IDLE_WATCH"
 
+// idleLimit is what a watch that has nothing to tell may use of the processor in
+// idleTime.
+const (
+	idleLimit = 10 * time.Millisecond
+	idleTime  = 30 * time.Second
+)
+
+// idleTries is how often a watch can try: whatever else the machine does makes
+// a process slower in processor time too, by emptying its caches.
+const idleTries = 3
+
 // TestWatchIdle measures the processor time of watches that have nothing to
-// tell, in processes of their own.
+// tell, in processes of their own without the race detector.
 func TestWatchIdle(t *testing.T) {
-	duration := 30 * time.Second
+	duration := idleTime
 	if testing.Short() {
-		duration = 3 * time.Second
+		duration = idleTime / 10
 	}
 	if how := os.Getenv(idleEnv); how != "" {
 		idle(t, how, duration)
 		return
 	}
+	program, err := os.Executable()
+	require.NoError(t, err)
+	if raceEnabled {
+		program = filepath.Join(t.TempDir(), "conformance.test")
+		args := []string{"test", "-c", "-o", program}
+		if info, ok := debug.ReadBuildInfo(); ok {
+			for _, setting := range info.Settings {
+				if setting.Key == "-tags" {
+					args = append(args, "-tags="+setting.Value)
+				}
+			}
+		}
+		out, err := exec.Command("go", args...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
 	var all sync.WaitGroup
 	for _, how := range []string{"up", "down", "no PnP"} {
 		all.Go(func() {
-			cmd := exec.Command("/proc/self/exe", "-test.run=^TestWatchIdle$", "-test.v=true",
-				fmt.Sprintf("-test.short=%v", testing.Short()))
-			if exe, err := os.Executable(); err == nil {
-				cmd.Path = exe
-			}
-			cmd.Env = append(os.Environ(), idleEnv+"="+how)
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				t.Errorf("%s: %v\n%s", how, err, out)
-			}
-			for line := range strings.Lines(string(out)) {
-				if _, figure, ok := strings.Cut(line, "IDLE "); ok {
-					t.Log(strings.TrimSpace(figure))
+			for try := 1; ; try++ {
+				cmd := exec.Command(program, "-test.run=^TestWatchIdle$", "-test.v=true",
+					fmt.Sprintf("-test.short=%v", testing.Short()))
+				cmd.Env = append(os.Environ(), idleEnv+"="+how)
+				out, err := cmd.CombinedOutput()
+				_, figure, ok := strings.Cut(string(out), "IDLE ")
+				if err != nil || !ok {
+					t.Errorf("%s: %v\n%s", how, err, out)
+					return
 				}
-				if strings.Contains(line, "SKIP") {
-					t.Log(how + ": skipped")
+				figure, _, _ = strings.Cut(figure, "\n")
+				t.Logf("%s: %s", how, figure)
+				used, err := time.ParseDuration(strings.Fields(figure)[0])
+				if err == nil && used < idleLimit {
+					return
+				}
+				if try == idleTries {
+					t.Errorf("%s: an idle watch used %s, more than %v, in each of %d tries", how, figure, idleLimit, try)
+					return
 				}
 			}
 		})
@@ -111,10 +142,7 @@ func idle(t *testing.T, how string, d time.Duration) {
 	used := cpu(t) - before
 	cancel()
 	events := await(t, ended, "watch")
-	t.Logf("IDLE %s: %v of processor time in %v, %d events", how, used, d, events)
-	// 10 ms is what is wanted of an idle machine without the race detector;
-	// this is for one under load.
-	require.Less(t, used, 200*time.Millisecond)
+	t.Logf("IDLE %v of processor time in %v, %d events", used, d, events)
 }
 
 // cpu is the processor time that the process has used.
