@@ -32,7 +32,7 @@ type File struct {
 // Emit makes all files from the model, in the order of their paths. It is a pure function.
 func Emit(m *Model) ([]File, error) {
 	var files []File
-	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816} {
+	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitDoc} {
 		fs, err := emit(m)
 		if err != nil {
 			return nil, err
@@ -128,7 +128,9 @@ func comments(text string) []jen.Code {
 const textWidth = 112
 
 // wrap breaks a text into comment lines. Line breaks in the text stay.
-func wrap(text string) []string {
+func wrap(text string) []string { return wrapTo(text, textWidth) }
+
+func wrapTo(text string, width int) []string {
 	var out []string
 	for _, par := range strings.Split(text, "\n") {
 		if par == "" {
@@ -137,7 +139,7 @@ func wrap(text string) []string {
 		}
 		line := "//"
 		for _, word := range strings.Fields(par) {
-			if len(line)+1+len(word) > textWidth && line != "//" {
+			if len(line)+1+len(word) > width && line != "//" {
 				out = append(out, line)
 				line = "//"
 			}

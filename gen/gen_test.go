@@ -43,7 +43,7 @@ func model(t *testing.T, shuffle uint64) *Model {
 }
 
 // shuffleLists shuffles every list of the spec, but for those whose order means something: the fields of a structure,
-// the parameters of a function and the headers that are included.
+// the parameters of a function, the headers that are included and the texts on a platform.
 func shuffleLists(v reflect.Value, r *rand.Rand) {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -58,7 +58,7 @@ func shuffleLists(v reflect.Value, r *rand.Rand) {
 	case reflect.Struct:
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
-			if v.Type().Field(i).IsExported() && name != "Fields" && name != "Params" && name != "Include" {
+			if v.Type().Field(i).IsExported() && name != "Fields" && name != "Params" && name != "Include" && name != "Differences" {
 				shuffleLists(v.Field(i), r)
 			}
 		}
@@ -191,7 +191,7 @@ func TestGolden(t *testing.T) {
 }
 
 // section is a declaration of a generated file, or lines of its C preamble: "path#Name", "path#C z_Name",
-// "path#assert TEXT", "path#constraint".
+// "path#assert TEXT", "path#constraint", or the comment of its package: "path#package".
 func section(t *testing.T, out map[string][]byte, name string) string {
 	t.Helper()
 	path, what, ok := strings.Cut(name, "#")
@@ -218,6 +218,9 @@ func section(t *testing.T, out map[string][]byte, name string) string {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, path, src, parser.ParseComments)
 	require.NoError(t, err)
+	if what == "package" {
+		return string(src[f.Doc.Pos()-1:f.Name.End()-1]) + "\n"
+	}
 	var b bytes.Buffer
 	for _, d := range f.Decls {
 		if !declares(d, what) {

@@ -139,7 +139,7 @@ const (
 	// readers.
 	LocalReaders = winscard.LocalReaders
 	// PnPNotification is SCARD_PNP_NOTIFICATION. Pseudo reader whose state changes when a reader is added or
-	// removed; macOS is known not to have it.
+	// removed; not on every platform.
 	PnPNotification = winscard.PnPNotification
 	// SystemReaders is SCARD_SYSTEM_READERS. Group that Windows keeps by itself and no longer uses, for readers of
 	// the system.

@@ -100,7 +100,16 @@ type Platform struct {
 	Libraries []*Library `yaml:"libraries" spec:"required" doc:"what the dlopen backend loads, by operating system"`
 	Targets   []*Target  `yaml:"targets" spec:"required" doc:"the GOOS/GOARCH that generated code is checked for"`
 	Fallback  bool       `yaml:"fallback" doc:"its constants are those of systems that have no PC/SC, so that portable code compiles there; one platform has it"`
-	Doc       string     `yaml:"doc" spec:"required" doc:"what a user should know of it"`
+	Doc       string     `yaml:"doc" spec:"required" doc:"what it is, in a sentence"`
+
+	Differences []*Difference `yaml:"differences" doc:"what a user of package pcsc has to know of it, in order, beside what follows from other entries"`
+}
+
+// Difference is how a platform differs from others in what it does.
+type Difference struct {
+	Node `yaml:"-"`
+	Text string   `yaml:"text" spec:"required" doc:"whole sentences; a name of package pcsc in brackets becomes a link"`
+	Src  []string `yaml:"sources" spec:"required" doc:"where it was read"`
 }
 
 // Cgo is how the cgo backend is built on a platform.

@@ -1,6 +1,11 @@
 package spec
 
-import "slices"
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // knownSystems and knownArchs are those of Go 1.26 (go tool dist list); the width is that of a pointer.
 var (
@@ -61,6 +66,7 @@ func (v *validator) checkPlatforms() {
 		}
 		v.checkLibraries(p, path)
 		v.checkTargets(p, path)
+		v.checkDifferences(p, path)
 	}
 	if fallback == nil && len(v.Platforms) > 0 {
 		p := v.Platforms[0]
@@ -71,6 +77,25 @@ func (v *validator) checkPlatforms() {
 func (v *validator) pack(pos Pos, pack int, path string) {
 	if !slices.Contains([]int{0, 1, 2, 4, 8, 16}, pack) {
 		v.add(pos, KindPack, path, "%d is not a packing: write 1, 2, 4, 8 or 16, or 0 for natural alignment", pack)
+	}
+}
+
+// checkDifferences checks that the texts can be items of a list in a Go doc comment.
+func (v *validator) checkDifferences(p *Platform, path string) {
+	for i, d := range p.Differences {
+		pos, at := d.At("text"), join(within(path, element("differences", i)), "text")
+		first, _ := utf8.DecodeRuneInString(d.Text)
+		switch {
+		case !unicode.IsUpper(first) && first != '[':
+			v.add(pos, KindDoc, at, "must begin with a capital, or with a name in brackets")
+		case !strings.HasSuffix(d.Text, "."):
+			v.add(pos, KindDoc, at, "must end with a full stop")
+		case strings.Contains(d.Text, "\n"):
+			v.add(pos, KindDoc, at, "must be one paragraph: write it after >-, without blank lines")
+		}
+		if j := slices.IndexFunc(p.Differences[:i], func(o *Difference) bool { return o.Text == d.Text }); j >= 0 {
+			v.add(pos, KindDuplicate, at, "is the text at %s already: remove one", p.Differences[j].At("text"))
+		}
 	}
 }
 

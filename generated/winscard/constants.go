@@ -126,7 +126,7 @@ const (
 	// readers.
 	LocalReaders = "SCard$LocalReaders"
 	// PnPNotification is SCARD_PNP_NOTIFICATION. Pseudo reader whose state changes when a reader is added or
-	// removed; macOS is known not to have it.
+	// removed; not on every platform.
 	PnPNotification = "\\\\?PnP?\\Notification"
 	// SystemReaders is SCARD_SYSTEM_READERS. Group that Windows keeps by itself and no longer uses, for readers of
 	// the system.
