@@ -34,7 +34,7 @@ func emitDoc(m *Model) ([]File, error) {
 
 	d.paragraph("# C libraries")
 	d.paragraph("These differences are the backends' matter. " +
-		"A program meets them when it plugs in a backend of its own, or is compared with one in C.")
+		"A program meets them when it brings a backend of its own.")
 	d.list("Libraries, as the dlopen backend loads them:", each(m.Platforms, d.libraries))
 	d.list("Functions that some platforms lack:", each(m.Functions, d.availability))
 	d.list("Functions whose symbol is not their name:", each(m.Platforms, d.symbols))

@@ -19,41 +19,51 @@
 // Methods are named after the C functions without SCard. Each says which function it is the equivalent of; the
 // manuals are those of [pcsc-lite] and of [Windows].
 //
-// # Blocking, contexts and goroutines
+// # Contexts
+//
+// A [Context] is a program's connection to the smart card service, and is not a [context.Context], which says how long
+// a call may take. One is enough for a program, however many readers and goroutines it has: nothing that is done with
+// it holds up anything else. It outlives a restart of the service; its cards do not.
+//
+// # Readers
+//
+// A reader is known by its name, and names change with the order in which readers are plugged in.
+// [Context.ListReaders] has all names, [Context.ListReadersWithCard] those with a card in them. [Watch] tells every
+// change for as long as a loop runs, also across a restart of the service; [Context.WaitCard] and [Context.WaitRemoved]
+// wait for one thing. [Context.GetStatusChange] is what they are made of.
+//
+// # Cards and transactions
+//
+// A [Card] is a connection to a card. It can be shared with other programs ([ShareShared]) or not ([ShareExclusive]);
+// with [ShareDirect] it is a connection to the reader alone, for control codes. What goes to a card is a command APDU,
+// and what comes back is a response that ends with a status word of two bytes: what they mean is the matter of package
+// iso7816 below this one, and that of answers to reset of package atr.
+//
+// Commands of several programs on a shared card mix, unless they are made in a transaction: [Card.Transact] runs a
+// function in one and ends it whatever happens. Other programs are kept from the card meanwhile, so nothing should wait
+// in it, least of all for a person. When another program has reset the card, calls fail with [ErrResetCard] until
+// [Card.Reconnect]; what was verified and selected is gone then.
+//
+// [Card.Attributes] has what the driver tells of reader and card. [Card.Features] and [Card.VerifyPINDirect] are for
+// readers with a PIN pad.
+//
+// # Blocking, goroutines and threads
 //
 // Every method that can block takes a context.Context, which must not be nil. When the context ends, the method
-// returns with an error that wraps the context's, and with no further delay; a wait for a state change is really
-// ended. No other native call can be: it goes on in the background on memory of this package, a card that it
-// concerns stays busy until it is over, and what it still achieves is undone: a connection is disconnected, a
-// transaction ended. A command that the card has been sent can't be taken back. With a context that can't end, such
-// as context.Background(), calls are made directly, without a goroutine and without copying the input; waits for a
-// state change are the exception, as they can be ended in other ways too.
+// returns with an error that wraps the context's, and with no further delay.
 //
-// All types are safe for use by many goroutines, and every method of a nil or zero value returns an error. Closing
-// waits for native calls under way.
+// Only a wait for a state change is really ended then. Nothing else can be aborted on every platform, and so nothing
+// else is: not connecting, nor beginning a transaction, nor a command to a card or a reader. Such a call goes on in the
+// background on memory of this package, the card that it concerns stays busy until it is over, and what it still
+// achieves is undone: a connection is disconnected, a transaction ended. A command that the card has been sent can't be
+// taken back. Closing waits for native calls under way.
 //
-// # Readers, cards and transactions
+// With a context that can't end, such as context.Background(), calls are made directly, without a goroutine and
+// without copying the input; waits for a state change are the exception, as they can be ended in other ways too.
 //
-// [Context.ListReaders] names the readers, [Context.GetStatusChange] waits for one change of their states, and [Watch]
-// tells every change for as long as a loop runs, also across a restart of the service. [Context.WaitCard] and
-// [Context.WaitRemoved] wait for one thing.
-//
-// A card can be shared with other programs ([ShareShared]) or not ([ShareExclusive]); [ShareDirect] connects to the
-// reader alone, for control codes. Commands of several programs on a shared card mix, unless they are made in a
-// transaction: [Card.Transact] runs a function in one and ends it whatever happens. Windows resets a card to which
-// nothing is sent for five seconds in a transaction. When another program has reset the card, calls fail with
-// [ErrResetCard] until [Card.Reconnect]; what was verified and selected is gone then.
-//
-// [Card.Attributes] has what the driver tells of reader and card, [Card.Features] and [Card.VerifyPINDirect] are for
-// readers with a PIN pad. What lies in APDUs and answers to reset is the matter of the packages iso7816 and atr below
-// this one; package virtual there is a service for tests without a reader.
-//
-// # Platform differences
-//
-// Constants have the platform's own values: [ProtocolRaw], [MaxBufferSizeExtended] and [ErrUnsupportedFeature] differ
-// on Windows. Card states are the same flags everywhere. Event counters come from pcsc-lite and Windows. Reader groups
-// exist on Windows. A function that a platform does not have gives an error that is errors.ErrUnsupported. Codes of the
-// Windows system, which its library passes on, are found by errors.Is as the PC/SC codes that mean the same.
+// All types are safe for use by many goroutines, and every method of a nil or zero value returns an error. Calls on one
+// card follow one another; different cards do not wait for each other. Nothing depends on the thread that a goroutine
+// is on. A native call takes up a thread while it lasts, also when its method has returned.
 //
 // # Strings
 //
@@ -62,15 +72,20 @@
 // # Errors
 //
 // Every error is an [*Error] with the name of the C function, the reader and the code; text is English and the same
-// everywhere. Test for codes with errors.Is. No reader is not an error but an empty list.
+// everywhere. Test for codes with errors.Is; what the platform, the reader or the card can't do is
+// errors.ErrUnsupported. No reader is not an error but an empty list. A status word is not an error here: a card that
+// refuses a command has answered it.
 //
 // # Security
 //
 // Nothing is logged, and no error holds bytes of an APDU. [WithTracer] tells of every native call, without them. Copies
-// of commands and responses in this package's memory are cleared after use. [Card.Close] resets the card, so that a
-// verified PIN does not outlive the connection. An APDU or control code is never sent twice, unless a program asks for
-// it with [RetryAfterReset]. The library is loaded from the system's folders or an absolute path, never from the current
-// directory.
+// of commands and responses in this package's memory are cleared after use. An APDU or control code is never sent
+// twice, unless a program asks for it with [RetryAfterReset]. The library is loaded from the system's folders or an
+// absolute path, never from the current directory.
+//
+// A verified PIN holds for the card, not for the program: every program that shares the card can use what it opens.
+// [Card.Close] resets the card, so that the PIN has to be verified again after the connection; until then
+// [ShareExclusive] or a transaction keeps others out. With a PIN pad the PIN never comes to the program at all.
 //
 // # Backends
 //

@@ -27,7 +27,8 @@ func (c *Context) ListReaders(ctx context.Context) ([]string, error) {
 }
 
 // ListReadersInGroups is [Context.ListReaders] for the readers of the named groups; none stands for all readers.
-// pcsc-lite and macOS have no groups and list all readers. See [DefaultReaders] and [Context.ListReaderGroups].
+// Not every platform has groups, and one that has none lists all readers. See [DefaultReaders] and
+// [Context.ListReaderGroups].
 func (c *Context) ListReadersInGroups(ctx context.Context, groups ...string) ([]string, error) {
 	groups = slices.Clone(groups) // the caller may change them while a call that was given up goes on
 	return c.list(ctx, opListReaders,
@@ -36,7 +37,7 @@ func (c *Context) ListReadersInGroups(ctx context.Context, groups ...string) ([]
 		})
 }
 
-// ListReaderGroups returns the names of the reader groups. On pcsc-lite it is always "SCard$DefaultReaders". It is the
+// ListReaderGroups returns the names of the reader groups, [DefaultReaders] alone where there are no others. It is the
 // equivalent of SCardListReaderGroups ([pcsc-lite], [Windows]).
 //
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html

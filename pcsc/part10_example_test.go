@@ -1,6 +1,7 @@
 package pcsc_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,38 @@ func ExampleCard_VerifyPINDirect() {
 		fmt.Println(err)
 	}
 	// Output: status 63C2, wrong PIN, 2 tries left / 2
+}
+
+// A structure that makes no sense is refused before anything is sent to the reader.
+func ExampleCard_ModifyPINDirect() {
+	pc, reader := padReader()
+	defer pc.Close()
+	ctx := context.Background()
+	card, err := pc.Connect(ctx, reader, pcsc.ShareShared, pcsc.ProtocolAny)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer card.Close()
+
+	change := pcsc.PINModify{
+		Block:      pcsc.PINBlockASCII(8),
+		MinDigits:  4,
+		MaxDigits:  8,
+		AskOld:     true,
+		ConfirmNew: true,
+		NewOffset:  4, // the new PIN follows the old one, which has 8 bytes
+		APDU:       append([]byte{0x00, 0x24, 0x00, 0x01, 0x10}, bytes.Repeat([]byte{0xFF}, 16)...),
+	}
+	var wrong *pcsc.Error
+	if errors.As(card.ModifyPINDirect(ctx, change), &wrong) {
+		fmt.Println(wrong.Detail)
+	}
+	change.NewOffset = 8
+	fmt.Println(errors.Is(card.ModifyPINDirect(ctx, change), errors.ErrUnsupported)) // this reader only verifies
+	// Output:
+	// PINModify.NewOffset: the block of the new PIN, at 4, overlaps that of the old one, at 0
+	// true
 }
 
 func ExampleCard_Features() {

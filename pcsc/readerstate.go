@@ -43,9 +43,9 @@ func (r *ReaderState) Flags() State {
 	return r.EventState & 0xFFFF
 }
 
-// EventCount is the counter in the upper 16 bits of EventState. On pcsc-lite and Windows it is the number of card
-// insertions and removals in the reader, and wraps around; for [PnPNotification] it is what the platform makes it. It
-// tells a card that was swapped from one that stayed.
+// EventCount is the counter in the upper 16 bits of EventState: the number of card insertions and removals in the
+// reader, which wraps around, or always 0 on a platform that does not count. It tells a card that was swapped from one
+// that stayed. For [PnPNotification] it is what the platform makes it.
 func (r *ReaderState) EventCount() uint16 {
 	if r == nil {
 		return 0

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 
 	"github.com/gopcsc/gopcsc/pcsc"
 	"github.com/gopcsc/gopcsc/pcsc/virtual"
@@ -63,6 +64,37 @@ func ExampleCard_Transact() {
 	// Output:
 	// true
 	// Ada Lovelace, <nil>
+}
+
+// With BeginTransaction a transaction lasts as long as the program wants; Card.Transact is simpler where a function is
+// enough.
+func ExampleCard_BeginTransaction() {
+	pc, reader := demoReader()
+	defer pc.Close()
+	ctx := context.Background()
+	card, err := pc.Connect(ctx, reader.Name(), pcsc.ShareShared, pcsc.ProtocolAny)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer card.Close()
+
+	tx, err := card.BeginTransaction(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer tx.Close() // has no effect after End
+	response, err := tx.Transmit(ctx, append([]byte{0x00, 0xA4, 0x04, 0x00, 7}, virtual.DemoAID()...))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("% X\n", response)
+	fmt.Println(tx.End(pcsc.LeaveCard))
+	// Output:
+	// 90 00
+	// <nil>
 }
 
 func ExampleCard_Attributes() {
@@ -149,4 +181,32 @@ func ExampleWithTracer() {
 	// level=DEBUG msg=SCardTransmit reader="Demo 00 00" code=SCARD_W_REMOVED_CARD args.pci=2 sent=5 received=0
 	// level=DEBUG msg=SCardDisconnect reader="Demo 00 00" code=SCARD_S_SUCCESS args.disposition=1 sent=0 received=0
 	// level=DEBUG msg=SCardReleaseContext code=SCARD_S_SUCCESS sent=0 received=0
+}
+
+// How many calls a program makes.
+func ExampleTracerFunc() {
+	service := virtual.New()
+	service.AddReader("Demo")
+	calls := map[string]int{}
+	var mu sync.Mutex
+	count := pcsc.TracerFunc(func(call pcsc.TraceCall) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls[call.Op]++
+	})
+	pc, err := pcsc.EstablishContext(pcsc.ScopeSystem, pcsc.WithBackend(service), pcsc.WithTracer(count))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 3 {
+		if _, err := pc.ListReaders(context.Background()); err != nil {
+			fmt.Println(err)
+		}
+	}
+	pc.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	fmt.Println(calls)
+	// Output: map[SCardEstablishContext:1 SCardListReaders:3 SCardReleaseContext:1]
 }

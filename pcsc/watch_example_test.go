@@ -8,6 +8,34 @@ import (
 	"github.com/gopcsc/gopcsc/pcsc/virtual"
 )
 
+// The function Watch needs no context, and no service yet.
+func ExampleWatch() {
+	service := virtual.New() // with WithBackend it stands for the system's
+	service.Stop()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for event, err := range pcsc.Watch(ctx, pcsc.WithBackend(service), pcsc.WithReaders("Door 00 00")) {
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		fmt.Printf("%v %q\n", event.Kind, event.Reader)
+		switch event.Kind {
+		case pcsc.ServiceDown:
+			service.Start()
+			service.AddReader("Door")
+			service.AddReader("Desk")
+		case pcsc.ReaderAdded:
+			return
+		}
+	}
+	// Output:
+	// service down ""
+	// service up ""
+	// reader added "Door 00 00"
+}
+
 func ExampleContext_Watch() {
 	// Without these lines, and without the option, this is about the system's readers.
 	service := virtual.New()

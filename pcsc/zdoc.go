@@ -49,8 +49,7 @@
 //
 // # C libraries
 //
-// These differences are the backends' matter. A program meets them when it plugs in a backend of its own, or is
-// compared with one in C.
+// These differences are the backends' matter. A program meets them when it brings a backend of its own.
 //
 // Libraries, as the dlopen backend loads them:
 //

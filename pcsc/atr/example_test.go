@@ -116,3 +116,24 @@ func ExampleATR_String() {
 	// 3B 81 80 01 80 80: direct convention, T=0 T=1, Fi=372, Di=1, fmax 5 MHz, IFSC 32
 	// contactless card with APDUs (ISO/IEC 14443-4)
 }
+
+// Historical bytes that do not come from an answer to reset, but from the answer to select of a contactless card.
+func ExampleParseHistorical() {
+	h := atr.ParseHistorical([]byte{0x80, 0x31, 0x80, 0x73, 0xC0, 0x21, 0xC0})
+	fmt.Println(h.Format)
+	capabilities, ok := h.Capabilities()
+	fmt.Println(capabilities.CommandChaining, capabilities.ExtendedLength, ok)
+	// Output:
+	// COMPACT-TLV data objects
+	// true true true
+}
+
+// What a faster rate is worth, by its TA1.
+func ExampleRateOf() {
+	for _, rate := range []atr.Rate{atr.DefaultRate(), atr.RateOf(0x96)} {
+		fmt.Printf("%v: %v a bit, %.0f bit/s\n", rate, rate.ETU(1, 4*atr.Megahertz), rate.BitRate(4*atr.Megahertz))
+	}
+	// Output:
+	// Fi=372, Di=1, fmax 5 MHz: 93µs a bit, 10753 bit/s
+	// Fi=512, Di=32, fmax 5 MHz: 4µs a bit, 250000 bit/s
+}

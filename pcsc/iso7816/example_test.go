@@ -150,3 +150,61 @@ func ExampleCommand_Bytes() {
 	fmt.Printf("% X %v\n", apdu, err)
 	// Output: 01 B0 82 00 00 <nil>
 }
+
+// A command that is longer than a short APDU goes out as one if the card can do it, and as a chain if not.
+func ExampleNewTransport() {
+	ctx := context.Background()
+	pc, card, err := insert(virtual.NewCard([]byte{0x3B, 0x80, 0x01, 0x81}, func(apdu []byte) []byte {
+		fmt.Printf("% X, %d bytes\n", apdu[:4], len(apdu))
+		return []byte{0x90, 0x00}
+	}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pc.Close()
+	defer card.Close()
+
+	update, err := iso7816.UpdateBinary(0, make([]byte, 300))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = iso7816.NewTransport(card, iso7816.WithExtendedLength()).Do(ctx, update)
+	fmt.Println(err)
+	_, err = iso7816.NewTransport(card).Do(ctx, update)
+	fmt.Println(err)
+	// Output:
+	// 00 D6 00 00, 307 bytes
+	// <nil>
+	// 10 D6 00 00, 260 bytes
+	// 00 D6 00 00, 50 bytes
+	// <nil>
+}
+
+// What comes back from pcsc.Card.Transmit, without a Transport.
+func ExampleParseResponse() {
+	ctx := context.Background()
+	pc, card, err := insert(virtual.NewDemoCard())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pc.Close()
+	defer card.Close()
+	apdu, err := card.Transmit(ctx, []byte{0x00, 0xA4, 0x04, 0x00, 0x05, 0xA0, 0x00, 0x00, 0x00, 0x01})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	response, err := iso7816.ParseResponse(apdu)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(response)
+	fmt.Println(errors.Is(response.Err(), iso7816.ErrFileNotFound))
+	// Output:
+	// 0 bytes, file or application not found (6A82)
+	// true
+}

@@ -31,3 +31,18 @@ func ExampleEncode() {
 	fmt.Printf("% X %v\n", b, err)
 	// Output: 7F 49 08 81 03 01 00 01 82 01 AA <nil>
 }
+
+// The content of a file: two data objects, and what is left of an erased one.
+func ExampleElements() {
+	file := []byte{0x5F, 0x20, 0x03, 'A', 'd', 'a', 0x00, 0x00, 0x00, 0x5F, 0x35, 0x01, '2', 0x00}
+	for element, err := range tlv.Elements(file, tlv.SkipZeros()) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%v at %d: %s\n", element.Tag, element.Offset, element.Value)
+	}
+	// Output:
+	// 5F20 at 0: Ada
+	// 5F35 at 9: 2
+}
