@@ -56,7 +56,8 @@
 // else is: not connecting, nor beginning a transaction, nor a command to a card or a reader. Such a call goes on in the
 // background on memory of this package, the card that it concerns stays busy until it is over, and what it still
 // achieves is undone: a connection is disconnected, a transaction ended. A command that the card has been sent can't be
-// taken back. Closing waits for native calls under way.
+// taken back. Closing waits for native calls under way, [Card.CloseContext] and [Context.CloseContext] no longer than
+// their context.
 //
 // With a context that can't end, such as context.Background(), calls are made directly, without a goroutine and
 // without copying the input; waits for a state change are the exception, as they can be ended in other ways too.
