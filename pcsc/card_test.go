@@ -361,7 +361,8 @@ func TestCloseContext(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(t)
 				c, card := f.card()
-				requireCode(t, end.bounded(c, card, nil), end.op, ErrInvalidParameter) //lint:ignore SA1012 on purpose
+				var none context.Context
+				requireCode(t, end.bounded(c, card, none), end.op, ErrInvalidParameter)
 				_, err := card.Status(bg)
 				require.NoError(t, err, "nothing was done")
 			})

@@ -40,8 +40,6 @@ func (t *Transaction) target() target {
 // once, leaving the card as it is. A goroutine that begins a second transaction on the same Card within its first one
 // waits for itself.
 //
-// Windows resets a card, and ends its transaction, when nothing is sent to it for five seconds.
-//
 // Errors: [ErrResetCard] after another program has reset the card; call [Card.Reconnect] and begin again, or use
 // [Card.Transact] with [RetryAfterReset].
 //
