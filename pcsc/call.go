@@ -3,6 +3,7 @@ package pcsc
 import (
 	"context"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,27 +75,43 @@ const (
 // time unless a call is under way or a card has to be reset.
 const endPatience = 20 * time.Millisecond
 
-// within runs f, which closes something, and leaves it to the background if it is not over soon after ctx has ended. It
-// says whether f is over; if so, err is f's.
-func within(ctx context.Context, f func() error) (over bool, err error) {
+// ending is the closing of something, for which any number of goroutines can wait, each with a context of its own.
+type ending struct {
+	once sync.Once
+	over chan struct{}
+	err  error
+}
+
+// within runs f, which closes something, unless an earlier call has, and leaves it to the background if it is not over
+// soon after ctx has ended. It says whether f is over. err is f's for the one whose call ran it.
+func (e *ending) within(ctx context.Context, f func() error) (over bool, err error) {
 	if ctx.Done() == nil {
 		return true, f()
 	}
-	result := make(chan error, 1)
-	go func() { result <- f() }()
+	first := false
+	e.once.Do(func() {
+		first = true
+		e.over = make(chan struct{})
+		go func() {
+			e.err = f()
+			close(e.over)
+		}()
+	})
 	select {
-	case err := <-result:
-		return true, err
+	case <-e.over:
 	case <-ctx.Done():
+		late := time.NewTimer(endPatience)
+		defer late.Stop()
+		select {
+		case <-e.over:
+		case <-late.C:
+			return false, nil
+		}
 	}
-	late := time.NewTimer(endPatience)
-	defer late.Stop()
-	select {
-	case err := <-result:
-		return true, err
-	case <-late.C:
-		return false, nil
+	if !first {
+		return true, nil
 	}
+	return true, e.err
 }
 
 // contextCall makes a call on a native context of its own. reader is for the error. With keep the native context of a

@@ -234,7 +234,7 @@ func (c *Card) CloseContext(ctx context.Context) error {
 	}
 	c.s.closing.Store(true)
 	c.cleanup.Stop()
-	over, err := within(ctx, c.Close)
+	over, err := c.s.ending.within(ctx, c.Close)
 	if !over {
 		return endedError(ctx, opDisconnect, c.s.reader, lateClose)
 	}
@@ -262,6 +262,22 @@ func checkTransmit(s *cardState, apdu []byte) *Error {
 func doTransmit(s *cardState) {
 	k := &s.call
 	k.n, k.rc = s.backend.Transmit(s.handle, k.arg, k.in, k.out)
+	if means(k.rc, winscard.ErrProtoMismatch) {
+		k.rc = s.whyMismatch(k.rc)
+	}
+}
+
+// whyMismatch is the code of a command that was refused with rc because of its protocol, which is the connection's. A
+// command that meets another program's reset under way is told so by pcsc-lite: no protocol is agreed on then.
+func (s *cardState) whyMismatch(rc winscard.Code) winscard.Code {
+	var st Status
+	switch now := s.readStatus(&st); {
+	case means(now, winscard.ErrResetCard), means(now, winscard.ErrRemovedCard):
+		return now
+	case now == winscard.Success && uint32(st.Protocol) != s.call.arg:
+		return winscard.ErrResetCard
+	}
+	return rc
 }
 
 func (t target) control(ctx context.Context, dst []byte, code uint32, in []byte) ([]byte, error) {

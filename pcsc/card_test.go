@@ -3,6 +3,7 @@ package pcsc
 import (
 	"bytes"
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -341,6 +342,11 @@ func TestCloseContext(t *testing.T) {
 				require.NotEmpty(t, e.Detail)
 				require.Equal(t, time.Second+endPatience, time.Since(start))
 				require.Zero(t, f.count("Disconnect"), "not under the call")
+				goroutines := runtime.NumGoroutine()
+				for range 50 {
+					requireCode(t, end.bounded(c, card, ctx), end.op, ErrTimeout)
+				}
+				require.Equal(t, goroutines, runtime.NumGoroutine(), "one goroutine waits for the call, however many ask")
 				_, err := card.Status(bg)
 				requireCode(t, err, opStatus, ErrInvalidHandle)
 				require.Equal(t, time.Hour, time.Since(start), "a call that had to wait finds out late")

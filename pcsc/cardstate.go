@@ -22,6 +22,7 @@ type cardState struct {
 
 	protocol atomic.Uint32 // active; written under the lock
 	closing  atomic.Bool   // close was called: whoever gets the lock now finds the card closed
+	ending   ending        // of CloseContext
 	lock     lock
 	gate     lock // held from before SCardBeginTransaction until the transaction is over; taken before lock
 

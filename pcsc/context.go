@@ -31,6 +31,7 @@ type contextState struct {
 	backend winscard.Backend
 	scope   uint32
 	once    sync.Once // of close
+	ending  ending    // of CloseContext
 
 	mu     sync.Mutex
 	closed bool
@@ -152,7 +153,7 @@ func (c *Context) CloseContext(ctx context.Context) error {
 	}
 	c.s.refuse()
 	c.cleanup.Stop()
-	over, err := within(ctx, c.Close)
+	over, err := c.s.ending.within(ctx, c.Close)
 	if !over {
 		return endedError(ctx, opReleaseContext, "", lateClose)
 	}

@@ -104,34 +104,31 @@ func (p pinFeatures) inSteps(f Features) bool {
 	return f.Has(p.start) && f.Has(p.finish) && f.Has(FeatureGetKeyPressed) && f.Has(FeatureAbort)
 }
 
-// pinTimeout is the timeout that the reader gets: no more than ctx has left, rounded up, so that the reader stops
-// asking when nobody waits for the answer any more. For the call itself can't be ended.
-func pinTimeout(ctx context.Context, given time.Duration) time.Duration {
+// boundPINTimeouts makes the timeouts that the reader gets no more than ctx has left, rounded up, so that the reader
+// stops asking when nobody waits for the answer any more. For the call itself can't be ended.
+func boundPINTimeouts(ctx context.Context, first, afterKey *time.Duration) {
 	if ctx == nil {
-		return given
+		return
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return given
+		return
 	}
 	left := max((time.Until(deadline) + time.Second - 1).Truncate(time.Second), time.Second)
-	if left <= pinTimeoutMax && (given == 0 || left < given) {
-		return left
+	if left <= pinTimeoutMax && (*first == 0 || left < *first) {
+		*first = left
 	}
-	return given
+	// Where the reader's own applies it is left alone: it may count from the last key, and be shorter.
+	*afterKey = min(*afterKey, left)
 }
 
 func (t target) verifyStructure(ctx context.Context, v PINVerify) ([]byte, error) {
-	if v.Timeout >= 0 {
-		v.Timeout = pinTimeout(ctx, v.Timeout)
-	}
+	boundPINTimeouts(ctx, &v.Timeout, &v.TimeoutAfterKey)
 	return t.pinStructure(v, rawPINVerifySize+len(v.APDU))
 }
 
 func (t target) modifyStructure(ctx context.Context, m PINModify) ([]byte, error) {
-	if m.Timeout >= 0 {
-		m.Timeout = pinTimeout(ctx, m.Timeout)
-	}
+	boundPINTimeouts(ctx, &m.Timeout, &m.TimeoutAfterKey)
 	return t.pinStructure(m, rawPINModifySize+len(m.APDU))
 }
 
@@ -317,8 +314,8 @@ func (t target) askAbort(ctx context.Context) error {
 //
 // It blocks until the user is done or the reader's timeout is over, and until then the card is busy. If ctx ends
 // first, the method returns but the entry goes on: it can't be aborted, since on pcsc-lite a reader gets no second
-// command before it has answered the first. So that it does not go on for long, a deadline of ctx lowers v.Timeout to
-// the seconds that are left. [Card.VerifyPIN] can do more with some readers. Of an entry that goes on the card may
+// command before it has answered the first. So that it does not go on for long, a deadline of ctx lowers v.Timeout, and
+// v.TimeoutAfterKey if it is set, to the seconds that are left. [Card.VerifyPIN] can do more with some readers. Of an entry that goes on the card may
 // still accept the PIN: close the card, which resets it, or wait.
 //
 // Errors, for errors.Is:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -423,6 +424,50 @@ func TestPart10OfNothing(t *testing.T) {
 	require.ErrorIs(t, card.VerifyPINDirect(none, goodVerify()), ErrInvalidParameter)
 	require.ErrorIs(t, card.VerifyPIN(none, goodVerify(), nil), ErrInvalidParameter)
 	require.Zero(t, f.count("Control"))
+}
+
+// A deadline lowers what the reader is given, and never raises it.
+func TestPINTimeouts(t *testing.T) {
+	const s = time.Second
+	for _, test := range []struct{ deadline, first, afterKey, wantFirst, wantAfterKey time.Duration }{
+		{0, 30 * s, 15 * s, 30 * s, 15 * s},
+		{20 * s, 30 * s, 15 * s, 20 * s, 15 * s},
+		{10 * s, 30 * s, 15 * s, 10 * s, 10 * s},
+		{9*s + 1, 30 * s, 15 * s, 10 * s, 10 * s},
+		{time.Millisecond, 30 * s, 15 * s, s, s},
+		{10 * s, 0, 0, 10 * s, 0},
+		{time.Hour, 0, 0, 0, 0},
+		{time.Hour, 30 * s, 15 * s, 30 * s, 15 * s},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFake(t)
+			_, card := f.card()
+			var got []byte
+			pad(f, func(_ Feature, in, out []byte) (int, winscard.Code) {
+				got = slices.Clone(in[:2])
+				return copy(out, []byte{0x90, 0x00}), winscard.Success
+			}, FeatureVerifyPINDirect, FeatureModifyPINDirect)
+			ctx := bg
+			if test.deadline > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(bg, test.deadline)
+				defer cancel()
+			}
+			want := []byte{byte(test.wantFirst / s), byte(test.wantAfterKey / s)}
+			v := goodVerify()
+			v.Timeout, v.TimeoutAfterKey = test.first, test.afterKey
+			require.NoError(t, card.VerifyPINDirect(ctx, v))
+			require.Equal(t, want, got, "%+v", test)
+			m := goodModify()
+			m.Timeout, m.TimeoutAfterKey = test.first, test.afterKey
+			require.NoError(t, card.ModifyPINDirect(ctx, m))
+			require.Equal(t, want, got, "%+v", test)
+			if test.deadline > 0 {
+				v.Timeout = -s
+				requireCode(t, card.VerifyPINDirect(ctx, v), opControl, ErrInvalidParameter)
+			}
+		})
+	}
 }
 
 // The pace at which keys are asked for, and the end at a deadline.

@@ -95,20 +95,21 @@ func TestTransactRetriesBegin(t *testing.T) {
 	})
 }
 
-// A command that meets a reset under way is told by pcsc-lite that no protocol was agreed on.
-func TestTransactRetriesMismatch(t *testing.T) {
+// A command that meets a reset under way is told by pcsc-lite that no protocol was agreed on. The caller is told of the
+// reset.
+func TestResetMismatch(t *testing.T) {
 	forms(t, func(t *testing.T, ctx context.Context) {
 		for _, test := range []struct {
 			name     string
 			protocol Protocol // of Status
 			rc       winscard.Code
-			again    bool
+			means    Code // to the caller
 		}{
-			{"protocol undone", ProtocolUndefined, winscard.Success, true},
-			{"other protocol", ProtocolT0, winscard.Success, true},
-			{"reset told of later", ProtocolT1, winscard.ErrResetCard, true},
-			{"no reset", ProtocolT1, winscard.Success, false},
-			{"removed", ProtocolT1, winscard.ErrRemovedCard, false},
+			{"protocol undone", ProtocolUndefined, winscard.Success, ErrResetCard},
+			{"other protocol", ProtocolT0, winscard.Success, ErrResetCard},
+			{"reset told of later", ProtocolT1, winscard.ErrResetCard, ErrResetCard},
+			{"no reset", ProtocolT1, winscard.Success, ErrProtoMismatch},
+			{"removed", ProtocolT1, winscard.ErrRemovedCard, ErrRemovedCard},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				f := newFake(t)
@@ -122,14 +123,17 @@ func TestTransactRetriesMismatch(t *testing.T) {
 					}
 					return copy(recv, fakeResponse), winscard.Success
 				}
-				err := card.Transact(ctx, func(tx *Transaction) error { return second(tx.Transmit(ctx, apdu)) }, RetryAfterReset(1))
-				if test.again {
+				_, err := card.Transmit(ctx, apdu)
+				requireCode(t, err, opTransmit, test.means)
+				require.Equal(t, 1, f.count("Transmit"), "not repeated")
+				err = card.Transact(ctx, func(tx *Transaction) error { return second(tx.Transmit(ctx, apdu)) }, RetryAfterReset(1))
+				if test.means == ErrResetCard {
 					require.NoError(t, err)
-					require.Equal(t, 2, f.count("Transmit"))
+					require.Equal(t, 3, f.count("Transmit"))
 					return
 				}
-				requireCode(t, err, opTransmit, ErrProtoMismatch)
-				require.Equal(t, 1, f.count("Transmit"))
+				requireCode(t, err, opTransmit, test.means)
+				require.Equal(t, 2, f.count("Transmit"))
 			})
 		}
 	})

@@ -20,8 +20,12 @@ type Tracer interface {
 // TracerFunc is a Tracer made of its method.
 type TracerFunc func(TraceCall)
 
-// Trace calls f.
-func (f TracerFunc) Trace(c TraceCall) { f(c) }
+// Trace calls f, unless it is nil.
+func (f TracerFunc) Trace(c TraceCall) {
+	if f != nil {
+		f(c)
+	}
+}
 
 // TraceCall is a native call that is over. A method of this package can make none, one or several: a list whose buffer
 // was too small, say, is asked for again.
@@ -73,8 +77,9 @@ func WithTracer(t Tracer) Option {
 //     but for GET DATA and READ BINARY.
 //
 // Of what is no APDU, because it has no header or the protocol is neither T=0 nor T=1, nothing is shown. Of
-// [Card.Control], as the code does not tell what is in the command, nothing is shown but an answer of two bytes, which
-// is the status word of a PIN entry; the question for part 10 features and those for properties are shown in full.
+// [Card.Control], as the code does not tell what is in the command, nothing is shown but what the reader's part 10
+// features tell apart, once [Card.Features] has asked for them: the question for them and those for properties are
+// shown in full, and of the entry of a PIN the status word that it ends with.
 //
 // Keys are not masked, and nor are the results of cryptography: GENERAL AUTHENTICATE, EXTERNAL AUTHENTICATE, PUT KEY,
 // PUT DATA and a vendor's own commands are shown in full.
@@ -137,8 +142,8 @@ type traceBackend struct {
 // traceCard is what has to be known of a connection.
 type traceCard struct {
 	reader string
-	secret bool            // the last command was masked
-	plain  map[uint32]bool // control codes that carry nothing secret
+	secret bool // the last command was masked
+	codes  map[uint32]shown
 }
 
 func newTraceBackend(b winscard.Backend, t Tracer, bytes bool) *traceBackend {
@@ -247,14 +252,14 @@ func (b *traceBackend) control(c *TraceCall, card winscard.Card, code uint32, in
 	switch {
 	case code == CtlGetFeatureRequest:
 		if c.Code == winscard.Success {
-			state.plain = plainCodes(out)
+			state.codes = shownCodes(out)
 		}
 		return in, out
-	case state.plain[code]:
+	case state.codes[code] == shownAll:
 		return in, out
 	}
 	c.Masked = true
-	if len(out) == 2 {
+	if state.codes[code] == shownStatus && len(out) == 2 {
 		return nil, out
 	}
 	return nil, nil
@@ -282,14 +287,36 @@ func secretAPDU(apdu []byte, after bool) bool {
 	return false
 }
 
-// plainCodes are the control codes that carry nothing secret, from the list of features. One that is also another
-// feature's is not among them.
-func plainCodes(answer []byte) map[uint32]bool {
-	plain := map[uint32]bool{}
+// shown is what of a control code is shown.
+type shown uint8
+
+const (
+	shownNothing shown = iota
+	shownStatus        // the status word that a PIN entry ends with
+	shownAll
+)
+
+// shownFeatures has the features of which something can be shown: what these two tell of a reader is not secret.
+var shownFeatures = map[Feature]shown{
+	FeatureIFDPINProperties: shownAll,
+	FeatureGetTLVProperties: shownAll,
+	FeatureVerifyPINDirect:  shownStatus,
+	FeatureVerifyPINFinish:  shownStatus,
+	FeatureModifyPINDirect:  shownStatus,
+	FeatureModifyPINFinish:  shownStatus,
+}
+
+// shownCodes is what of each control code is shown, from the list of features. If several features have the code, the
+// most secret one counts.
+func shownCodes(answer []byte) map[uint32]shown {
+	codes := map[uint32]shown{}
 	features := parseFeatures(answer)
 	for feature, code := range features.All() {
-		before, seen := plain[code]
-		plain[code] = (before || !seen) && (feature == FeatureIFDPINProperties || feature == FeatureGetTLVProperties)
+		of := shownFeatures[feature]
+		if before, seen := codes[code]; seen {
+			of = min(of, before)
+		}
+		codes[code] = of
 	}
-	return plain
+	return codes
 }

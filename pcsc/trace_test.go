@@ -323,7 +323,8 @@ func TestTraceRaw(t *testing.T) {
 	require.Equal(t, 12, call.Sent)
 }
 
-// Of control codes only the questions for features and properties are known to hold nothing secret.
+// Of control codes only the questions for features and properties are known to hold nothing secret, and of answers only
+// the status word of a PIN entry.
 func TestTraceControl(t *testing.T) {
 	f := newFake(t)
 	var r recorder
@@ -334,7 +335,9 @@ func TestTraceControl(t *testing.T) {
 	}
 	features := slices.Concat(
 		feature(FeatureVerifyPINDirect, 1), feature(FeatureModifyPINDirect, 2), feature(FeatureIFDPINProperties, 3),
-		feature(FeatureGetTLVProperties, 4), feature(FeatureCCIDEscCommand, 5), feature(FeatureGetKey, 4))
+		feature(FeatureGetTLVProperties, 4), feature(FeatureCCIDEscCommand, 5), feature(FeatureGetKey, 4),
+		feature(FeatureVerifyPINFinish, 6), feature(FeatureModifyPINFinish, 7), feature(FeatureVerifyPINStart, 8),
+		feature(FeatureModifyPINDirect, 9), feature(FeatureVerifyPINStart, 9))
 	answer := []byte{0x90, 0x00}
 	f.control = func(code uint32, in, out []byte) (int, winscard.Code) {
 		if code == CtlGetFeatureRequest {
@@ -351,18 +354,24 @@ func TestTraceControl(t *testing.T) {
 		require.Equal(t, 6, calls[0].Sent)
 		return calls[0]
 	}
-	for code := range uint32(7) { // before the features are known
-		require.True(t, control(code).Masked)
+	for code := range uint32(10) { // before the features are known
+		call := control(code)
+		require.True(t, call.Masked)
+		require.Nil(t, call.Response)
 	}
 	call := control(CtlGetFeatureRequest)
 	require.False(t, call.Masked)
 	require.Equal(t, features, call.Response)
-	for _, code := range []uint32{0, 1, 2, 4, 5, 6} { // 4 is two features' code
+	for _, code := range []uint32{0, 1, 2, 4, 5, 6, 7, 8, 9} { // 4 and 9 are the codes of two features each
 		answer = []byte{0x63, 0xC2}
 		call := control(code)
 		require.True(t, call.Masked)
 		require.Nil(t, call.Command)
-		require.Equal(t, []byte{0x63, 0xC2}, call.Response, "a status word")
+		if slices.Contains([]uint32{1, 2, 6, 7}, code) {
+			require.Equal(t, []byte{0x63, 0xC2}, call.Response, "a status word")
+		} else {
+			require.Nil(t, call.Response, "two bytes of anything")
+		}
 		answer = []byte("1234569000")
 		call = control(code)
 		require.True(t, call.Masked)
@@ -609,4 +618,13 @@ func TestTraceConcurrent(t *testing.T) {
 	require.Equal(t, 160, counts[opGetStatusChange])
 	require.Equal(t, 161, counts[opConnect])
 	require.Equal(t, 160, counts[opDisconnect])
+}
+
+// A TracerFunc that is nil is no tracer, as a Tracer that is nil is none.
+func TestTracerFuncNil(t *testing.T) {
+	f := newFake(t)
+	c, card := traced(t, f, WithTracer(TracerFunc(nil)))
+	_, err := card.Transmit(bg, apdu)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
 }

@@ -82,13 +82,15 @@ func RetryAfterReset(n int) TransactOption {
 // begin again; f uses it, or another one, for its own calls. Windows resets a card, and ends its transaction, when
 // nothing is sent to it for five seconds: f should ask for a PIN before and not wait for anything.
 //
-// With [RetryAfterReset], f runs again when the error of beginning or of f is [ErrResetCard], or [ErrProtoMismatch] as
-// pcsc-lite says to a command that meets a reset under way. Transact then ends the
+// With [RetryAfterReset], f runs again when the error of beginning or of f is [ErrResetCard]. Transact then ends the
 // transaction, reconnects with the share mode and the protocols that the connection was last made with, leaving the
 // card as it is, and begins anew. When the reconnecting fails, the error is that of it. An error of ending is no reason
 // to begin again, for then f has done its work.
 func (c *Card) Transact(ctx context.Context, f func(*Transaction) error, opts ...TransactOption) error {
 	defer runtime.KeepAlive(c)
+	if f == nil {
+		return &Error{Op: opBeginTransaction, Reader: c.Reader(), Code: ErrInvalidParameter, Detail: "Transact needs a function"}
+	}
 	var o transactOptions
 	for _, opt := range opts {
 		if opt != nil {
@@ -97,27 +99,13 @@ func (c *Card) Transact(ctx context.Context, f func(*Transaction) error, opts ..
 	}
 	for run := 0; ; run++ {
 		undone, err := c.transact(ctx, f)
-		if !undone || run >= o.retries || !c.wasReset(ctx, err) {
+		if !undone || run >= o.retries || !errors.Is(err, ErrResetCard) {
 			return err
 		}
 		if err := c.target().reconnectBetween(ctx); err != nil {
 			return err
 		}
 	}
-}
-
-// wasReset reports whether err is another program's reset. A command that meets one under way is told by pcsc-lite that
-// no protocol was agreed on: that is so after a reset, and otherwise only for a connection that never had one.
-func (c *Card) wasReset(ctx context.Context, err error) bool {
-	active := c.ActiveProtocol()
-	switch {
-	case errors.Is(err, ErrResetCard):
-		return true
-	case !errors.Is(err, ErrProtoMismatch) || active == ProtocolUndefined:
-		return false
-	}
-	st, err := c.Status(ctx)
-	return errors.Is(err, ErrResetCard) || err == nil && st.Protocol != active
 }
 
 // transact is one run of Transact. It says whether f did not do its work: it was not called, or returned an error.
@@ -138,7 +126,7 @@ func (c *Card) transact(ctx context.Context, f func(*Transaction) error) (undone
 // closeBy is Close that does not wait for a call that was given up: then the transaction is ended in the background,
 // when the call is over.
 func (t *Transaction) closeBy(ctx context.Context) error {
-	over, err := within(ctx, t.Close)
+	over, err := new(ending).within(ctx, t.Close)
 	if !over {
 		return endedError(ctx, opEndTransaction, t.Reader(), "the transaction ends in the background, when the call under way is over")
 	}

@@ -250,3 +250,10 @@ func TestTransactGivenUp(t *testing.T) {
 	require.Eventually(t, func() bool { return f.count("EndTransaction") == 1 }, 5*time.Second, time.Millisecond)
 	require.NoError(t, card.Transact(bg, func(*Transaction) error { return nil }), "the next one can begin")
 }
+
+func TestTransactNothing(t *testing.T) {
+	f := newFake(t)
+	_, card := f.card()
+	requireCode(t, card.Transact(bg, nil), opBeginTransaction, ErrInvalidParameter)
+	require.Zero(t, f.count("BeginTransaction"))
+}
