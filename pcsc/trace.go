@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/internal/pinapdu"
 )
 
 // A Tracer is told of every native call, after it, by [WithTracer]. Trace can be called by many goroutines at once.
@@ -230,7 +231,7 @@ func (b *traceBackend) apdu(c *TraceCall, card winscard.Card, protocol uint32, i
 		state = &traceCard{secret: true}
 	}
 	isAPDU := len(in) >= 4 && (protocol == uint32(ProtocolT0) || protocol == uint32(ProtocolT1))
-	c.Masked = !isAPDU || secretAPDU(in, state.secret)
+	c.Masked = !isAPDU || pinapdu.Secret(in, state.secret)
 	state.secret = c.Masked
 	switch {
 	case !c.Masked:
@@ -238,7 +239,7 @@ func (b *traceBackend) apdu(c *TraceCall, card winscard.Card, protocol uint32, i
 	case !isAPDU:
 		return nil, nil
 	}
-	return in[:4], out[max(len(out)-2, 0):]
+	return pinapdu.Shown(in, out)
 }
 
 // control returns what of a command to the reader and its answer is to be shown.
@@ -263,28 +264,6 @@ func (b *traceBackend) control(c *TraceCall, card winscard.Card, code uint32, in
 		return nil, out
 	}
 	return nil, nil
-}
-
-// secretAPDU reports whether a command may hold a PIN, or belongs to one that does; after says that the one before it
-// does. The class does not matter, unless it is that of commands to the reader: chaining, channels and secure messaging
-// leave the instruction as it is.
-func secretAPDU(apdu []byte, after bool) bool {
-	ins := apdu[1]
-	if apdu[0] == 0xFF {
-		return ins != 0xCA && ins != 0xB0 // GET DATA, READ BINARY
-	}
-	switch ins &^ 1 { // odd ones have the same data in another form
-	case 0x20, // VERIFY
-		0x24, // CHANGE REFERENCE DATA
-		0x26, // DISABLE VERIFICATION REQUIREMENT
-		0x28, // ENABLE VERIFICATION REQUIREMENT
-		0x2C, // RESET RETRY COUNTER
-		0xC2: // ENVELOPE
-		return true
-	case 0xC0: // GET RESPONSE
-		return after
-	}
-	return false
 }
 
 // shown is what of a control code is shown.
