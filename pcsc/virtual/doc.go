@@ -37,6 +37,7 @@
 //
 // # Time
 //
-// The service starts no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble:
-// create it inside.
+// The service starts no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble,
+// with package pcsc on top of it: create both inside. A wait of an hour, or a card that takes a minute for an answer,
+// takes no time there, and always the same.
 package virtual

@@ -31,13 +31,11 @@ type Service struct {
 
 	powerOff time.Duration // how long an unused card keeps its power; 0 for ever
 
-	// lifecycle serialises Start and Stop, which call into cards and so cannot hold mu throughout.
-	lifecycle sync.Mutex
-
 	// mu guards everything below and every Reader, client and connection. It is never held while a card, a
 	// controller or a caller is waited for.
 	mu          sync.Mutex
 	running     bool
+	changing    bool // Start or Stop is at work; not a mutex, as waiting for one stops a synctest bubble's time
 	slots       [maxReaders]slot
 	clients     map[winscard.Context]*client
 	connections map[winscard.Card]*connection
@@ -164,10 +162,9 @@ func (s *Service) Readers() []*Reader {
 // until the context is released, because libpcsclite answers that without the service. Stop does not wait for a card
 // that is working on an APDU.
 func (s *Service) Stop() {
-	s.lifecycle.Lock()
-	defer s.lifecycle.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.change()()
 	if !s.running {
 		return
 	}
@@ -190,10 +187,9 @@ func (s *Service) Stop() {
 // Start lets a stopped service run again. It powers up the cards that are in the readers, and blocks while they do.
 // Contexts from before Stop stay dead.
 func (s *Service) Start() {
-	s.lifecycle.Lock()
-	defer s.lifecycle.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.change()()
 	if s.running {
 		return
 	}
@@ -202,6 +198,19 @@ func (s *Service) Start() {
 		r.discover()
 	}
 	s.running = true
+}
+
+// change waits for another Start or Stop, which releases mu while it calls into cards, to be over. What it returns ends
+// this one. The caller holds s.mu.
+func (s *Service) change() (end func()) {
+	for s.changing {
+		s.pause()
+	}
+	s.changing = true
+	return func() {
+		s.changing = false
+		s.released.raise()
+	}
 }
 
 // unread finds a reader whose card the service has not looked at. The caller holds s.mu.
