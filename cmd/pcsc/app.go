@@ -102,7 +102,8 @@ func (a *app) newRoot() *cobra.Command {
 		"(for programs built without cgo; so does the variable PCSC_LIBRARY)")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`, such as 500ms or 10s")
 	root.AddCommand(a.versionCommand(), a.listCommand(), a.statusCommand(), a.atrCommand(), a.attrCommand(),
-		a.featureCommand(), a.watchCommand(), a.apduCommand(), a.demoCommand())
+		a.featureCommand(), a.watchCommand(), a.apduCommand(), a.doctorCommand(),
+		a.demoCommand())
 	return root
 }
 

@@ -64,6 +64,7 @@ func TestReal(t *testing.T) {
 			for _, test := range realTests {
 				t.Run(test.name, func(t *testing.T) { test.f(t, &program{t, path}) })
 			}
+			t.Run("Doctor", func(t *testing.T) { testDoctor(t, &program{t, path}) })
 			t.Run("Version", func(t *testing.T) { testVersion(t, &program{t, path}, build.backend) })
 		})
 	}

@@ -138,11 +138,16 @@ func (a *app) findLibrary(ctx context.Context) jsonLibrary {
 	case errors.Is(err, pcsc.ErrUnavailable):
 		return jsonLibrary{Problem: explain(err).todo}
 	}
+	return jsonLibrary{Loaded: true, Path: strings.Join(a.libraryFiles(), ", ")}
+}
+
+// libraryFiles are the files of the library, once it has been loaded, as far as they are known.
+func (a *app) libraryFiles() []string {
 	name := a.library
 	if name == "" && pcsc.BackendName() == "purego" {
 		name = os.Getenv("PCSC_LIBRARY")
 	}
-	return jsonLibrary{Loaded: true, Path: strings.Join(loadedLibraries(name), ", ")}
+	return loadedLibraries(name)
 }
 
 // isLibrary says whether file is, or may be, the library that was asked for by name, or the system's if name is empty.
