@@ -35,9 +35,18 @@ func structured(cla byte, proprietary bool) bool {
 	return cla&(classFurther|classReserved) != classReserved
 }
 
-// responseClass is the class byte of the GET RESPONSE that follows a command: that of the command, so that it reaches
-// the same channel, but neither chained nor with secure messaging. What is fetched is part of a response that is
-// secured as a whole, and GET RESPONSE itself has none of the data objects that the bits would announce.
+// responseClass is the class byte of the GET RESPONSE that follows a command. It keeps what says to whom the command
+// went, above all the logical channel: a card waits for GET RESPONSE on the channel of the command. Two things are no
+// property of the addressee but of the one command, and are taken out.
+//
+// The bit for chaining says that more commands of a chain follow, and GET RESPONSE is none of its links.
+//
+// The bits for secure messaging say that the data field holds data objects for it, and GET RESPONSE has no data field.
+// What it fetches is a piece of one response that the card has secured as a whole before it said 61XX: a checksum over
+// a piece would be one too many, and would put the counters of both sides out of step. A card that sees it otherwise
+// needs WithGetResponseClass and a caller who secures GET RESPONSE by hand.
+//
+// A class whose bits may mean anything is preserved as it is.
 func responseClass(cla byte, proprietary bool) byte {
 	switch {
 	case !structured(cla, proprietary):

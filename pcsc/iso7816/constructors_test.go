@@ -10,11 +10,6 @@ import (
 )
 
 func TestConstructors(t *testing.T) {
-	must := func(c iso7816.Command, err error) iso7816.Command {
-		t.Helper()
-		require.NoError(t, err)
-		return c
-	}
 	aid := []byte{0xA0, 0, 0, 3, 8}
 	for _, c := range []struct {
 		want string
@@ -48,6 +43,8 @@ func TestConstructors(t *testing.T) {
 		{"00 2C 02 01 02 33 34", iso7816.ResetRetryCounter(1, nil, []byte("34"))},
 		{"00 2C 03 01", iso7816.ResetRetryCounter(1, nil, nil)},
 		{"00 84 00 00 08", must(iso7816.GetChallenge(8))},
+		{"00 84 00 00 00", must(iso7816.GetChallenge(256))},
+		{"00 84 00 00 00 01 01", must(iso7816.GetChallenge(257))},
 		{"00 88 01 02 02 AA BB 00", must(iso7816.InternalAuthenticate(1, 2, []byte{0xAA, 0xBB}, 256))},
 		{"00 82 01 02 02 AA BB", must(iso7816.ExternalAuthenticate(1, 2, []byte{0xAA, 0xBB}))},
 	} {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// ErrLimit is in the error of an exchange that a [Transport] gave up because the card had too much to say.
+// ErrLimit is in the error of an exchange that a [Transport] gave up because the card had too much to say, and in that
+// of a command that would be too long a chain, which is [ErrInvalidCommand] too.
 var ErrLimit = errors.New("limit exceeded")
 
 // Error is the error of a command that a [Transport] sent, or meant to. It holds no data of the command or response.

@@ -53,12 +53,16 @@ func joined(a, b []byte) []byte {
 	return append(append(make([]byte, 0, len(a)+len(b)), a...), b...)
 }
 
-// GetChallenge asks for ne random bytes (1 to 65536), for an authentication that follows.
+// GetChallenge asks for ne random bytes (1 to 65536), for an authentication that follows. A card may give fewer.
+//
+// More than 256 are asked for in the extended form always, as they cannot be fetched in pieces: every GET CHALLENGE
+// makes a new challenge. A card that has no extended form answers with [ErrWrongLength]; by T=0 there is none either,
+// and a [Transport] refuses the command.
 func GetChallenge(ne int) (Command, error) {
 	if err := checkNe("GET CHALLENGE", ne); err != nil {
 		return Command{}, err
 	}
-	return Command{INS: InsGetChallenge, Ne: ne}, nil
+	return Command{INS: InsGetChallenge, Ne: ne, Extended: ne > MaxShortNe}, nil
 }
 
 // InternalAuthenticate makes the card compute authentication data, up to ne bytes (1 to 65536), from a challenge.

@@ -62,12 +62,16 @@ type Transport struct {
 	proprietary    bool
 	responseClass  func(byte) byte
 	linkSize       int
+	maxChain       int
 	maxResponse    int
 	maxGetResponse int
 }
 
 // The limits of a Transport that has no options to the contrary.
 const (
+	// DefaultMaxChain is how many commands a chain may have: enough for 65535 bytes of data, the most that a single APDU
+	// holds, in commands of 64.
+	DefaultMaxChain = 1024
 	// DefaultMaxResponse is the most data of a response, in bytes.
 	DefaultMaxResponse = MaxExtendedNe
 	// DefaultMaxGetResponse is how many GET RESPONSE commands fetch one response: enough for 65536 bytes from a card
@@ -101,6 +105,17 @@ func WithLinkSize(bytes int) Option {
 			bytes = MaxShortData
 		}
 		t.linkSize = bytes
+	}
+}
+
+// WithMaxChain sets how many commands a chain may have; a value below 1 means [DefaultMaxChain]. A longer one is
+// [ErrLimit], and nothing of it is sent.
+func WithMaxChain(commands int) Option {
+	return func(t *Transport) {
+		if commands < 1 {
+			commands = DefaultMaxChain
+		}
+		t.maxChain = commands
 	}
 }
 
@@ -153,6 +168,7 @@ func NewTransport(transmitter Transmitter, opts ...Option) *Transport {
 		transmitter:    transmitter,
 		lock:           make(chan struct{}, 1),
 		linkSize:       MaxShortData,
+		maxChain:       DefaultMaxChain,
 		maxResponse:    DefaultMaxResponse,
 		maxGetResponse: DefaultMaxGetResponse,
 	}
@@ -184,7 +200,9 @@ func (t *Transport) Do(ctx context.Context, cmd Command) ([]byte, error) {
 // end before its last command, where [Error.Link] says at which, and a GET RESPONSE that the card refused.
 //
 // A response can end with 61XX although the rest could be fetched: [Command.Ne] bytes were asked for, and they are
-// there. It can be longer than Ne if the card corrected Le.
+// there. It can be longer than Ne if the card corrected Le. It can be shorter because the card had no more to say; or
+// because more than 256 bytes cannot be asked for without the extended form, and the card did not announce the rest
+// with 61XX, as many do not for READ BINARY.
 //
 // A command that cannot be sent is [ErrInvalidCommand], and nothing is sent. With an error after the first bytes of the
 // response, what came is returned too.
@@ -199,13 +217,16 @@ func (t *Transport) Transmit(ctx context.Context, cmd Command) (Response, error)
 	case <-ctx.Done():
 		return Response{}, e.failed("", ctx.Err())
 	}
+	var failed error // what run returned, which the function of WithTransaction may not hand on
 	runs := 0
 	run := func(transmitter Transmitter) error {
 		if runs++; runs > 1 { // or the command would be sent again
-			return e.failed("", errors.New("the function of WithTransaction has called its argument twice"))
+			failed = e.failed("", errors.New("the function of WithTransaction has called its argument twice"))
+		} else {
+			e.transmitter = transmitter
+			failed = e.run(ctx)
 		}
-		e.transmitter = transmitter
-		return e.run(ctx)
+		return failed
 	}
 	if t.transaction == nil {
 		err = run(t.transmitter)
@@ -218,6 +239,8 @@ func (t *Transport) Transmit(ctx context.Context, cmd Command) (Response, error)
 		err = e.failed("", err) // of the transaction
 	case err == nil && runs == 0:
 		err = e.failed("", errors.New("the function of WithTransaction has not called its argument"))
+	case err == nil:
+		err = failed
 	}
 	return e.response, err
 }
@@ -273,6 +296,10 @@ func (t *Transport) begin(ctx context.Context, cmd Command) (*exchange, error) {
 		return nil, invalidCommand("%d bytes of data need chaining, and class %02X has no bit for it", len(cmd.Data), cmd.CLA)
 	case cmd.CLA&classChaining != 0:
 		return nil, invalidCommand("%d bytes of data need chaining, and class %02X already is that of a chain", len(cmd.Data), cmd.CLA)
+	}
+	if links := (len(cmd.Data) + t.linkSize - 1) / t.linkSize; links > t.maxChain {
+		return nil, fmt.Errorf("iso7816: %w: %w: %d bytes of data need a chain of %d commands, WithMaxChain allows %d",
+			ErrInvalidCommand, ErrLimit, len(cmd.Data), links, t.maxChain)
 	}
 	for part := range slices.Chunk(cmd.Data, t.linkSize) {
 		link := cmd

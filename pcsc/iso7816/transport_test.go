@@ -23,7 +23,7 @@ var bg = context.Background()
 // command sent twice does not match the script.
 type script struct {
 	t        *testing.T
-	steps    [][2]string // APDU and answer, as unhex takes them; an answer with ! is an error
+	steps    [][2]string // APDU and answer, as unhex takes them; an answer with ! is an error with bytes
 	sent     int
 	protocol pcsc.Protocol
 }
@@ -36,8 +36,8 @@ func (s *script) Transmit(_ context.Context, apdu []byte) ([]byte, error) {
 	step := s.steps[s.sent]
 	s.sent++
 	require.Equal(s.t, unhex(s.t, step[0]), apdu, "APDU %d", s.sent)
-	if step[1] == "!" {
-		return nil, errScript
+	if answer, failed := strings.CutPrefix(step[1], "!"); failed {
+		return unhex(s.t, answer), errScript
 	}
 	return unhex(s.t, step[1]), nil
 }
@@ -117,6 +117,13 @@ func TestTransport(t *testing.T) {
 			{"00 B0 00 00 04", "61 05"}, {"00 C0 00 00 04", "6C 05"}, {"00 C0 00 00 05", "01 02 03 04 05 90 00"},
 		}, "01 02 03 04 05", 0x9000},
 
+		"as much as is allowed": {readAll, []iso7816.Option{iso7816.WithMaxResponse(3), iso7816.WithMaxGetResponse(1)}, steps{
+			{"00 B0 00 00 00", "01 61 02"}, {"00 C0 00 00 02", "02 03 90 00"},
+		}, "01 02 03", 0x9000},
+		"as much as is allowed, at once": {readAll, []iso7816.Option{iso7816.WithMaxResponse(3)}, steps{
+			{"00 B0 00 00 00", "01 02 03 90 00"},
+		}, "01 02 03", 0x9000},
+
 		// 6CXX
 		"corrected": {readAll, nil, steps{
 			{"00 B0 00 00 00", "6C 03"}, {"00 B0 00 00 03", "01 02 03 90 00"},
@@ -158,6 +165,10 @@ func TestTransport(t *testing.T) {
 		"even links": {command{CLA: 0x43, INS: 0xDB, Data: bytes.Repeat([]byte{7}, 20)}, []iso7816.Option{iso7816.WithLinkSize(10)}, steps{
 			{"53 DB 00 00 0A 07*10", "90 00"}, {"43 DB 00 00 0A 07*10", "90 00"},
 		}, "", 0x9000},
+		"as long as a chain may be": {command{INS: 0xDB, Data: bytes.Repeat([]byte{7}, 20)},
+			[]iso7816.Option{iso7816.WithLinkSize(10), iso7816.WithMaxChain(2)}, steps{
+				{"10 DB 00 00 0A 07*10", "90 00"}, {"00 DB 00 00 0A 07*10", "90 00"},
+			}, "", 0x9000},
 		"255 bytes are no chain": {command{INS: 0xD6, Data: make([]byte, 255)}, nil, steps{{"00 D6 00 00 FF 00*255", "90 00"}}, "", 0x9000},
 		"chain, wanting a lot": {command{INS: 0xCB, Data: make([]byte, 256), Ne: 1000}, nil, steps{
 			{"10 CB 00 00 FF 00*255", "90 00"}, {"00 CB 00 00 01 00 00", "AA 90 00"},
@@ -263,6 +274,23 @@ func TestTransportErrors(t *testing.T) {
 			"00B00000 READ BINARY: the reader is gone", errScript, ""},
 		"no status word": {readAll, nil, steps{{"00 B0 00 00 00", "90"}},
 			"00B00000 READ BINARY: invalid response: 1 byte, the status word alone has 2", iso7816.ErrInvalidResponse, ""},
+		// Bytes that come with an error are none that the card has answered.
+		"transmitter, with 6C": {readAll, nil, steps{{"00 B0 00 00 00", "! 6C 03"}},
+			"00B00000 READ BINARY: the reader is gone", errScript, ""},
+		"transmitter, with 61": {readAll, nil, steps{{"00 B0 00 00 00", "! 61 03"}},
+			"00B00000 READ BINARY: the reader is gone", errScript, ""},
+		"transmitter, with 6C to data": {challenge, nil, steps{{"00 88 00 00 02 01 02 00", "! 6C 03"}},
+			"00880000 INTERNAL AUTHENTICATE: the reader is gone", errScript, ""},
+		"correction, with 6C": {readAll, nil, steps{{"00 B0 00 00 00", "6C 03"}, {"00 B0 00 00 03", "! 6C 04"}},
+			"00B00000 READ BINARY: with the corrected Le: the reader is gone", errScript, ""},
+		"GET RESPONSE, with 6C": {readAll, nil, steps{{"00 B0 00 00 00", "AA 61 03"}, {"00 C0 00 00 03", "! 6C 02"}},
+			"00B00000 READ BINARY: GET RESPONSE after 1 byte: the reader is gone", errScript, "AA"},
+		"GET RESPONSE, corrected, with 61": {readAll, nil,
+			steps{{"00 B0 00 00 00", "AA 61 03"}, {"00 C0 00 00 03", "6C 02"}, {"00 C0 00 00 02", "! BB CC 61 05"}},
+			"00B00000 READ BINARY: GET RESPONSE after 1 byte: the reader is gone", errScript, "AA"},
+		"last of a chain, with 61": {long, []iso7816.Option{iso7816.WithLinkSize(255)},
+			steps{{"10 2A 80 86 FF DA*255", "90 00"}, {"10 2A 80 86 FF DA*255", "90 00"}, {"00 2A 80 86 5A DA*90 00", "! 61 05"}},
+			"002A8086: command 3 of 3 in the chain: the reader is gone", errScript, ""},
 		"correction": {readAll, nil, steps{{"00 B0 00 00 00", "6C 03"}, {"00 B0 00 00 03", "!"}},
 			"00B00000 READ BINARY: with the corrected Le: the reader is gone", errScript, ""},
 		"GET RESPONSE": {readAll, nil, steps{{"00 B0 00 00 00", "AA 61 03"}, {"00 C0 00 00 03", "!"}},
@@ -310,7 +338,7 @@ func TestTransportErrors(t *testing.T) {
 			var e *iso7816.Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, [4]byte{c.cmd.CLA, c.cmd.INS, c.cmd.P1, c.cmd.P2}, e.Header)
-			require.Equal(t, strings.Contains(name, "link") || strings.Contains(name, "within a chain"), e.Link > 0)
+			require.Equal(t, strings.Contains(c.want, " in the chain: "), e.Link > 0)
 		})
 	}
 }
@@ -330,6 +358,10 @@ func TestTransportRefuses(t *testing.T) {
 		"T=0":              {command{Data: data, Extended: true}, []iso7816.Option{iso7816.WithProtocol(pcsc.ProtocolT0)}, "T=0 has no extended form"},
 		"no chaining":      {command{Data: data}, []iso7816.Option{iso7816.WithoutChaining()}, "256 bytes of data need the extended form or chaining, and neither is enabled"},
 		"proprietary":      {command{CLA: 0x80, Data: data}, nil, "256 bytes of data need chaining, and class 80 has no bit for it"},
+		"chain":            {command{Data: data}, []iso7816.Option{iso7816.WithMaxChain(1)}, "limit exceeded: 256 bytes of data need a chain of 2 commands, WithMaxChain allows 1"},
+		"a byte too much":  {command{Data: data[:21]}, []iso7816.Option{iso7816.WithLinkSize(10), iso7816.WithMaxChain(2)}, "limit exceeded: 21 bytes of data need a chain of 3 commands, WithMaxChain allows 2"},
+		"default chain":    {command{Data: make([]byte, 1024*255+1)}, []iso7816.Option{iso7816.WithMaxChain(0)}, "limit exceeded: 261121 bytes of data need a chain of 1025 commands, WithMaxChain allows 1024"},
+		"long challenge":   {must(iso7816.GetChallenge(300)), []iso7816.Option{iso7816.WithProtocol(pcsc.ProtocolT0)}, "T=0 has no extended form"},
 		"reader":           {command{CLA: 0xFF, Data: data}, []iso7816.Option{iso7816.WithProprietaryClass()}, "256 bytes of data need chaining, and class FF has no bit for it"},
 		"reserved":         {command{CLA: 0x20, Data: data}, nil, "256 bytes of data need chaining, and class 20 has no bit for it"},
 		"already chaining": {command{CLA: 0x10, Data: data}, nil, "256 bytes of data need chaining, and class 10 already is that of a chain"},
@@ -339,7 +371,36 @@ func TestTransportRefuses(t *testing.T) {
 			r, err := tr.Transmit(bg, c.cmd)
 			require.EqualError(t, err, "iso7816: invalid command: "+c.want)
 			require.ErrorIs(t, err, iso7816.ErrInvalidCommand)
+			require.Equal(t, strings.HasPrefix(c.want, "limit exceeded"), errors.Is(err, iso7816.ErrLimit))
 			require.Zero(t, r)
+		})
+	}
+}
+
+func must(c iso7816.Command, err error) iso7816.Command {
+	if err != nil {
+		panic(err)
+	}
+	return c
+}
+
+// A challenge of more than 256 bytes is asked for in one piece or not at all: it is never a part of one, which the
+// caller would take for the whole.
+func TestLongChallenge(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer string
+		data   string
+		is     error
+	}{
+		"extended length":    {"AA*257 90 00", "AA*257", nil},
+		"no extended length": {"67 00", "", iso7816.ErrWrongLength},
+		"fewer":              {"AA*8 90 00", "AA*8", nil}, // which is the card's right
+	} {
+		t.Run(name, func(t *testing.T) {
+			tr, _ := transport(t, steps{{"00 84 00 00 00 01 01", c.answer}})
+			data, err := tr.Do(bg, must(iso7816.GetChallenge(257)))
+			require.ErrorIs(t, err, c.is)
+			require.Equal(t, string(unhex(t, c.data)), string(data))
 		})
 	}
 }
@@ -369,7 +430,7 @@ func TestTransportDefaults(t *testing.T) {
 	tr, _ := transport(t, steps{
 		{"10 2A 80 86 FF DA*255", "90 00"}, {"10 2A 80 86 FF DA*255", "90 00"}, {"00 2A 80 86 5A DA*90 00", "61 01"},
 		{"00 C0 00 00 01", "AA 90 00"},
-	}, iso7816.WithLinkSize(256), iso7816.WithMaxResponse(0), iso7816.WithMaxGetResponse(-1), iso7816.WithTransaction(nil))
+	}, iso7816.WithLinkSize(256), iso7816.WithMaxChain(-1), iso7816.WithMaxResponse(0), iso7816.WithMaxGetResponse(-1), iso7816.WithTransaction(nil))
 	data, err := tr.Do(bg, long)
 	require.NoError(t, err)
 	require.Equal(t, []byte{0xAA}, data)
@@ -503,10 +564,52 @@ func TestWithTransaction(t *testing.T) {
 	}
 }
 
+// Whatever the function of WithTransaction makes of an error, a command that failed is not taken for one that got
+// status word 0000.
+func TestWithTransactionKeepsErrors(t *testing.T) {
+	errOwn := errors.New("own")
+	one := steps{{"00 B0 00 00 00", "!"}}
+	for name, c := range map[string]struct {
+		cmd   iso7816.Command
+		steps steps
+		end   func(error) error
+		is    []error
+	}{
+		"swallowed":            {readAll, one, func(error) error { return nil }, []error{errScript}},
+		"swallowed, in a link": {long, steps{{"10 2A 80 86 FF DA*255", "69 82"}}, func(error) error { return nil }, []error{iso7816.ErrSecurityStatusNotSatisfied}},
+		"replaced":             {readAll, one, func(error) error { return errOwn }, []error{errOwn}},
+		"joined":               {readAll, one, func(err error) error { return errors.Join(errOwn, err) }, []error{errOwn, errScript}},
+		"handed on":            {readAll, one, func(err error) error { return err }, []error{errScript}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &script{t: t, steps: c.steps}
+			tr := iso7816.NewTransport(s, iso7816.WithTransaction(func(_ context.Context, f func(iso7816.Transmitter) error) error {
+				return c.end(f(s))
+			}))
+			_, err := tr.Transmit(bg, c.cmd)
+			for _, is := range c.is {
+				require.ErrorIs(t, err, is)
+			}
+			var e *iso7816.Error
+			require.ErrorAs(t, err, &e)
+			_, err = iso7816.NewTransport(s, iso7816.WithTransaction(func(_ context.Context, f func(iso7816.Transmitter) error) error {
+				s.sent = 0
+				_ = f(s)
+				_ = f(s)
+				return nil
+			})).Transmit(bg, c.cmd)
+			require.ErrorContains(t, err, "twice")
+			require.Equal(t, 1, s.sent)
+		})
+	}
+}
+
 // However a card answers, a Transport comes to an end, and sends no command with data twice.
 func FuzzTransport(f *testing.F) {
 	f.Add([]byte{0x61, 0x02, 0x90, 0x00}, uint16(300), uint32(256), false, false)
 	f.Add([]byte{0x6C, 0x02, 0x61, 0x00}, uint16(0), uint32(16), true, false)
+	f.Add([]byte{0x61, 0x02, 0x00, 0x6C}, uint16(10), uint32(256), false, false)
+	f.Add([]byte{0x6C, 0x02, 0x00, 0x61}, uint16(0), uint32(256), false, false)
 	f.Add([]byte{0x90, 0x00, 0x61, 0x01}, uint16(700), uint32(65536), false, true)
 	f.Fuzz(func(t *testing.T, answers []byte, nc uint16, ne uint32, t0, extended bool) {
 		data := make([]byte, nc)
@@ -514,15 +617,22 @@ func FuzzTransport(f *testing.F) {
 			data[i] = byte(i >> 8) // so that no two links are the same
 		}
 		sent := make(map[string]int)
+		failed := false
 		tr := iso7816.NewTransport(transmitFunc(func(_ context.Context, apdu []byte) ([]byte, error) {
+			require.False(t, failed, "an APDU after an error")
 			if apdu[1] == 0xDB {
 				sent[string(apdu)]++
 			}
 			if len(answers) < 2 {
+				failed = true
 				return nil, errScript
 			}
 			a := answers[:2:2]
 			answers = answers[2:]
+			if a[0] == 0 { // no status word begins with it: the second byte is the first of one, and an error comes with it
+				failed = true
+				return []byte{a[1], 0x05}, errScript
+			}
 			if a[0] == 0x61 {
 				a = append([]byte{0xAA}, a...)
 			}
@@ -539,7 +649,11 @@ func FuzzTransport(f *testing.F) {
 		r, err := tr.Transmit(bg, iso7816.Command{INS: 0xDB, Data: data, Ne: int(ne % 70000)})
 		if err == nil {
 			require.NotZero(t, sent)
-			_ = r.Err()
+			require.NotZero(t, r.SW)
+		}
+		require.False(t, failed && err == nil)
+		if failed {
+			require.ErrorIs(t, err, errScript)
 		}
 		for apdu, n := range sent {
 			require.Equal(t, 1, n, "% X", head([]byte(apdu)))

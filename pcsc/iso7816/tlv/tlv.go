@@ -190,7 +190,7 @@ func all(objects []Object, path []Tag, yield func(Object) bool) bool {
 // Find is the function [Find] on the objects within o.
 func (o Object) Find(path ...Tag) (Object, bool) { return Find(o.Objects, path...) }
 
-// maxLength is the largest length of a value; also that of an int where it has 32 bits.
+// maxLength is the largest length of encoded data objects; also that of an int where it has 32 bits.
 const maxLength = 1<<31 - 1
 
 // content is the length of the value; problem is what is wrong with the object, or with one in it.
@@ -199,33 +199,30 @@ func (o Object) content() (n int, problem string) {
 	case !o.Tag.Valid():
 		return 0, fmt.Sprintf("%s is no tag", o.Tag)
 	case o.Objects == nil:
-		n = len(o.Value)
+		return len(o.Value), ""
 	case !o.Tag.Constructed():
 		return 0, fmt.Sprintf("tag %s is primitive and cannot hold data objects", o.Tag)
 	case o.Value != nil:
 		return 0, fmt.Sprintf("tag %s has both a value and data objects", o.Tag)
-	default:
-		if n, problem = contents(o.Objects); problem != "" {
-			return 0, fmt.Sprintf("in %s: %s", o.Tag, problem)
-		}
 	}
-	if n > maxLength {
-		return 0, fmt.Sprintf("the value of tag %s is too long", o.Tag)
+	if n, problem = contents(o.Objects); problem != "" {
+		return 0, fmt.Sprintf("in %s: %s", o.Tag, problem)
 	}
 	return n, ""
 }
 
+// contents is the length of the encoded objects, at most maxLength.
 func contents(objects []Object) (n int, problem string) {
 	for _, o := range objects {
 		m, problem := o.content()
 		if problem != "" {
 			return 0, problem
 		}
-		m += o.Tag.bytes() + lengthBytes(m)
-		if m > maxLength-n {
-			return 0, "the data objects are too long"
+		head := o.Tag.bytes() + lengthBytes(m)
+		if m > maxLength-head-n { // in this order, as an int may have 32 bits
+			return 0, fmt.Sprintf("with tag %s the data objects have more than %d bytes", o.Tag, maxLength)
 		}
-		n += m
+		n += head + m
 	}
 	return n, ""
 }

@@ -252,6 +252,33 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// More than a length of four bytes can say, or an int of 32 bits, is refused and not written. The objects share the
+// memory of their values, so that there is not really as much.
+func TestEncodeTooLong(t *testing.T) {
+	const size, head = 1 << 20, 1 + 4
+	million := tlv.New(0x53, make([]byte, size))
+	const fit = (1<<31 - 1) / (size + head) // so many fit, and no more
+	many := make([]tlv.Object, fit+1)
+	for i := range many {
+		many[i] = million
+	}
+	const want = "with tag 53 the data objects have more than 2147483647 bytes"
+	for prefix, objects := range map[string][]tlv.Object{
+		"":        many,
+		"in 6F: ": {tlv.NewConstructed(0x6F, many...)},
+	} {
+		b, err := tlv.Append([]byte{7}, objects...)
+		require.EqualError(t, err, "tlv: "+prefix+want)
+		require.Equal(t, []byte{7}, b)
+	}
+	// Tag and length count too, of an object that fills what there is but for a byte.
+	inner := tlv.NewConstructed(0x6F, append(many[:fit:fit], tlv.New(0x53, make([]byte, 1<<31-1-fit*(size+head)-4-1)))...)
+	_, err := tlv.Encode(inner)
+	require.EqualError(t, err, "tlv: with tag 6F the data objects have more than 2147483647 bytes")
+	_, err = tlv.Encode(inner, tlv.New(0x84, nil))
+	require.EqualError(t, err, "tlv: with tag 6F the data objects have more than 2147483647 bytes")
+}
+
 // Whatever is read can be written, and what is written does not change any more.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{
