@@ -148,27 +148,12 @@ func (c *DemoCard) execute(apdu []byte) (data []byte, sw uint16) {
 	return nil, success
 }
 
-// commandData returns the data of a command APDU (ISO/IEC 7816-3, clause 12.1), short or extended, and whether the
-// APDU's length agrees with its Lc and Le.
+// commandData returns the data of a command APDU and whether the APDU's length agrees with its Lc and Le.
 func commandData(apdu []byte) (data []byte, ok bool) {
 	body := apdu[4:]
-	switch {
-	case len(body) <= 1: // nothing, or Le
-		return nil, true
-	case body[0] != 0: // Lc of one byte, data, perhaps Le
-		n := int(body[0])
-		if len(body) != 1+n && len(body) != 1+n+1 {
-			return nil, false
-		}
-		return body[1 : 1+n], true
-	case len(body) == 3: // extended Le
-		return nil, true
-	case len(body) < 3:
+	lc, n, _, ok := divide(body)
+	if !ok {
 		return nil, false
 	}
-	n := int(body[1])<<8 | int(body[2]) // extended Lc, data, perhaps extended Le
-	if n == 0 || len(body) != 3+n && len(body) != 3+n+2 {
-		return nil, false
-	}
-	return body[3 : 3+n], true
+	return body[lc : lc+n], true
 }

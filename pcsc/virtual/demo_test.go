@@ -15,14 +15,20 @@ const selectDemo = "00A4040007F0676F70637363"
 // demoCommand sends a command in hexadecimal and returns the response in hexadecimal.
 func demoCommand(t testing.TB, s *virtual.Service, card winscard.Card, command string) string {
 	t.Helper()
-	send, err := hex.DecodeString(command)
-	require.NoError(t, err)
+	send := unhex(t, command)
 	_, _, protocol, _, rc := s.Status(card, nil, nil)
 	ok(t, rc)
 	recv := make([]byte, 258)
 	n, rc := s.Transmit(card, protocol, send, recv)
 	ok(t, rc)
 	return hex.EncodeToString(recv[:n])
+}
+
+func unhex(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(text)
+	require.NoError(t, err)
+	return b
 }
 
 func verifyDemo(t testing.TB, s *virtual.Service, card winscard.Card) {

@@ -10,6 +10,15 @@
 //		return []byte{0x90, 0x00}
 //	}))
 //
+// # Cards
+//
+// Anything with a method Transmit can be a [Card]. These are ready:
+//
+//   - [CardFunc] and [NewCard], a function that answers APDUs;
+//   - [Script], which expects certain commands and fails the test on any other;
+//   - [Recorder], which wraps any card, a real one too, and writes down what is said, and [NewPlayer], which replays it;
+//   - [DemoCard], a small application with a PIN.
+//
 // # Behaviour
 //
 // The service behaves as pcsc-lite (libpcsclite and pcscd 1.9.9), down to the return codes and to the order in which
