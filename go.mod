@@ -15,6 +15,7 @@ require (
 	go.yaml.in/yaml/v4 v4.0.0
 	golang.org/x/sys v0.47.0
 	golang.org/x/tools v0.49.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (

@@ -21,6 +21,7 @@ const (
 	puregoPath   = module + "/backend_purego"
 	pcscPath     = module + "/pcsc"
 	iso7816Path  = module + "/pcsc/iso7816"
+	protocolPath = module + "/generated/protocol"
 )
 
 // File is a generated file.
@@ -32,7 +33,7 @@ type File struct {
 // Emit makes all files from the model, in the order of their paths. It is a pure function.
 func Emit(m *Model) ([]File, error) {
 	var files []File
-	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitDoc} {
+	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitProtocol, emitDoc} {
 		fs, err := emit(m)
 		if err != nil {
 			return nil, err
@@ -78,6 +79,7 @@ var packageNames = map[string]string{
 	puregoPath:   "backendpurego",
 	pcscPath:     "pcsc",
 	iso7816Path:  "iso7816",
+	protocolPath: "protocol",
 }
 
 // importNames are the packages whose name jennifer would otherwise spell out in the import.

@@ -22,6 +22,9 @@ type Model struct {
 	Features  []*Named
 	Props     []*Property
 	Statuses  []*Status
+	Protocol  *Protocol // nil if the spec has none
+	Messages  []*Message
+	Commands  []*Command
 }
 
 // Platform is an implementation of PC/SC.
@@ -187,4 +190,34 @@ type Status struct {
 	First, Last uint16
 	IsWords     []string // Go names
 	IsNoSys     bool     // errors.ErrUnsupported
+}
+
+// Protocol is pcscd's socket protocol.
+type Protocol struct {
+	*spec.Protocol
+	Data int // the most data after a message, in bytes
+}
+
+// Message is a structure of the socket protocol.
+type Message struct {
+	*spec.Message
+	Fields []*MessageField
+	Bytes  int
+	// RequestData and ReplyData are the fields that tell the length of what follows, nil if nothing does, and Result is
+	// the one that says whether a reply has data.
+	RequestData, ReplyData, Result *MessageField
+}
+
+// MessageField is a field of a structure of the socket protocol, with its place in bytes.
+type MessageField struct {
+	*spec.MessageField
+	Offset, Size int
+}
+
+// Command is a command of the socket protocol.
+type Command struct {
+	*spec.Command
+	First, Last           spec.Int // the minor versions that have it, and that have its reply
+	Request, Reply, Event *Message // nil if there is none
+	Count                 int      // of messages in the reply; negative if another command tells it
 }

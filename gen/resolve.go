@@ -18,6 +18,7 @@ func Resolve(s *spec.Spec) (*Model, error) {
 	r.codes()
 	r.attributes()
 	r.statuses()
+	r.protocol()
 	if r.err != nil {
 		return nil, r.err
 	}

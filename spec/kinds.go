@@ -77,4 +77,8 @@ const (
 	KindControl         Kind = "control"          // control codes without ctl_code
 	KindRange           Kind = "range"            // status words that are none, or ranges that overlap
 	KindParameter       Kind = "parameter"        // a status word whose text and number do not fit
+	KindProtocol        Kind = "protocol"         // messages or commands without protocol
+	KindVersion         Kind = "version"          // a version that the protocol does not have
+	KindSize            Kind = "size"             // a message whose size is not that of its fields
+	KindUnknownConstant Kind = "unknown-constant" // a constant that is not described
 )

@@ -97,20 +97,21 @@ func load(files []source) (*Spec, error) {
 	return s, nil
 }
 
-// merge appends the lists of one file to those of the files before it.
+// merge appends the lists of one file to those of the files before it. What is not a list stands in one file.
 func merge(all, one *Document, faults *Faults) {
 	to, from := reflect.ValueOf(all).Elem(), reflect.ValueOf(one).Elem()
 	for i := range to.NumField() {
-		if f := to.Field(i); f.Kind() == reflect.Slice {
-			f.Set(reflect.AppendSlice(f, from.Field(i)))
+		f, add := to.Field(i), from.Field(i)
+		switch {
+		case f.Kind() == reflect.Slice:
+			f.Set(reflect.AppendSlice(f, add))
+		case add.IsNil():
+		case f.IsNil():
+			f.Set(add)
+		default:
+			at := func(v reflect.Value) Pos { return v.Elem().FieldByName("Node").Interface().(Node).Pos }
+			faults.add(at(add), KindRepeated, to.Type().Field(i).Tag.Get("yaml"), "is also given at %s: keep one", at(f))
 		}
-	}
-	switch {
-	case one.CtlCode == nil:
-	case all.CtlCode == nil:
-		all.CtlCode = one.CtlCode
-	default:
-		faults.add(one.CtlCode.Pos, KindRepeated, "ctl_code", "is also given at %s: keep one", all.CtlCode.Pos)
 	}
 }
 

@@ -81,6 +81,26 @@ func (s *Spec) AttributeClass(name string) *AttributeClass {
 	return find(s.AttributeClasses, func(x *AttributeClass) string { return x.Name }, name)
 }
 
+// Constant returns the constant of that C name, or nil.
+func (s *Spec) Constant(name string) *Constant {
+	for _, g := range s.Constants {
+		if c := find(g.Values, func(c *Constant) string { return c.Name }, name); c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// Message returns the message of that C name, or nil.
+func (s *Spec) Message(name string) *Message {
+	return find(s.Messages, func(m *Message) string { return m.Name }, name)
+}
+
+// Command returns the command of that C name, or nil.
+func (s *Spec) Command(name string) *Command {
+	return find(s.Commands, func(c *Command) string { return c.Name }, name)
+}
+
 // PlatformNames returns the names of all platforms, in the order of the spec.
 func (s *Spec) PlatformNames() []string {
 	names := make([]string, 0, len(s.Platforms))

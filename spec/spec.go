@@ -22,6 +22,9 @@ type Document struct {
 	Features         []*Feature        `yaml:"features" doc:"PC/SC part 10 features"`
 	Properties       []*Property       `yaml:"properties" doc:"PC/SC part 10 TLV properties"`
 	StatusWords      []*StatusWord     `yaml:"status_words" doc:"status words of ISO/IEC 7816-4"`
+	Protocol         *Protocol         `yaml:"protocol" doc:"pcscd's socket protocol: its versions and limits"`
+	Messages         []*Message        `yaml:"messages" doc:"structures of pcscd's socket protocol"`
+	Commands         []*Command        `yaml:"commands" doc:"commands of pcscd's socket protocol"`
 }
 
 // Pos is a position in a file of the spec. Line and Col count from 1.
@@ -348,4 +351,58 @@ type StatusWord struct {
 	Is    []string `yaml:"is" doc:"other status words by name, or errors.ErrUnsupported, that errors.Is finds in it, besides the ranges it lies in"`
 	Doc   string   `yaml:"doc" doc:"more than the text says"`
 	Src   []string `yaml:"sources" spec:"required" doc:"where it was read"`
+}
+
+// Protocol is pcscd's socket protocol.
+type Protocol struct {
+	Node     `yaml:"-"`
+	Major    *Int     `yaml:"major" spec:"required" doc:"major version"`
+	First    *Int     `yaml:"first" spec:"required" doc:"first minor version that is described"`
+	Last     *Int     `yaml:"last" spec:"required" doc:"last minor version that is described"`
+	Platform string   `yaml:"platform" spec:"required" doc:"the platform whose constants give the lengths"`
+	Header   string   `yaml:"header" spec:"required" doc:"the message that precedes every request"`
+	MaxData  string   `yaml:"max_data" spec:"required" doc:"the constant that limits the data after a request or a reply"`
+	Doc      string   `yaml:"doc" spec:"required" doc:"what holds for all messages, and how versions are agreed on"`
+	Src      []string `yaml:"sources" spec:"required" doc:"where it was read"`
+}
+
+// Message is a structure of the socket protocol.
+type Message struct {
+	Node   `yaml:"-"`
+	Name   string          `yaml:"name" spec:"required" doc:"C name"`
+	Go     string          `yaml:"go" spec:"required" doc:"Go name"`
+	Size   *Int            `yaml:"size" spec:"required" doc:"size in bytes, which has to be that of the fields"`
+	Fields []*MessageField `yaml:"fields" spec:"required" doc:"fields in order"`
+	Doc    string          `yaml:"doc" spec:"required" doc:"what it is for"`
+	Src    []string        `yaml:"sources" spec:"required" doc:"where it was read"`
+}
+
+// MessageField is a field of a structure of the socket protocol. It has the same width on every platform.
+type MessageField struct {
+	Node `yaml:"-"`
+	Name string `yaml:"name" spec:"required" doc:"C name"`
+	Go   string `yaml:"go" spec:"required" doc:"Go name"`
+	Type string `yaml:"type" spec:"required,enum=char|u8|u32|i32" doc:"what it is; an array of char is a text that ends with NUL"`
+	Len  string `yaml:"len" doc:"the constant that is the number of elements, for an array"`
+	As   string `yaml:"as" spec:"enum=Code|Command" doc:"the Go type of a u32 that is a return code or a command"`
+	Doc  string `yaml:"doc" spec:"required" doc:"what it is, with its unit"`
+}
+
+// Command is a command of the socket protocol.
+type Command struct {
+	Node        `yaml:"-"`
+	Name        string   `yaml:"name" spec:"required" doc:"C name"`
+	Go          string   `yaml:"go" spec:"required" doc:"Go name"`
+	Value       *Int     `yaml:"value" spec:"required" doc:"its number"`
+	Since       *Int     `yaml:"since" doc:"first minor version that has it, if not all have"`
+	Request     string   `yaml:"request" doc:"the message that is its body; none if not given"`
+	RequestData string   `yaml:"request_data" doc:"the field of the request that is the length of the data after it"`
+	Reply       string   `yaml:"reply" spec:"required" doc:"the message that answers it"`
+	ReplyData   string   `yaml:"reply_data" doc:"the field of the reply that is the length of the data after it, if the return code is success"`
+	Count       string   `yaml:"count" doc:"the constant that is the number of messages in the reply, if not one"`
+	CountedBy   string   `yaml:"counted_by" doc:"the command whose reply tells the number of messages in this one's"`
+	Until       *Int     `yaml:"until" doc:"last minor version that has the reply, if not all have"`
+	Event       string   `yaml:"event" doc:"a message that comes once, later"`
+	Doc         string   `yaml:"doc" spec:"required" doc:"what it does"`
+	Src         []string `yaml:"sources" spec:"required" doc:"where it was read"`
 }

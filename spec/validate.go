@@ -37,6 +37,7 @@ func Validate(s *Spec) error {
 	v.checkControlCodes()
 	v.checkFeatures()
 	v.checkStatusWords()
+	v.checkProtocol()
 	v.checkSources() // last: it reports what nothing has cited
 	return v.faults.err()
 }

@@ -16,6 +16,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gopcsc/gopcsc/generated/protocol"
+	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/internal/pcscclient"
 )
 
 const (
@@ -207,7 +211,7 @@ func (s *Service) start() error {
 	s.proc = p
 	s.mu.Unlock()
 
-	err = s.await(p, "wait for the readers", func(states []readerState) bool {
+	err = s.await(p, "wait for the readers", func(states []protocol.ReaderState) bool {
 		for i := range states {
 			ready := states[i].State != 0
 			if there := i < cfg.total(); ready != there {
@@ -229,11 +233,11 @@ func (s *Service) start() error {
 			}
 		}
 	}
-	return s.await(p, "wait for the cards", func(states []readerState) bool {
+	return s.await(p, "wait for the cards", func(states []protocol.ReaderState) bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for i := range cfg.readers {
-			if s.slots[i].card != nil && states[i].State&statePresent == 0 {
+			if s.slots[i].card != nil && states[i].State&uint32(winscard.CardPresent) == 0 {
 				return false
 			}
 		}
@@ -261,15 +265,15 @@ func (s *Service) writeFiles(conf string, cfg *config) error {
 }
 
 // await asks pcscd for the readers' states until cond holds.
-func (s *Service) await(p *process, what string, cond func([]readerState) bool) error {
+func (s *Service) await(p *process, what string, cond func([]protocol.ReaderState) bool) error {
 	deadline := time.Now().Add(patience)
 	var (
-		c   *client
+		c   *pcscclient.Client
 		err error
 	)
 	defer func() {
 		if c != nil {
-			c.close()
+			c.Close()
 		}
 	}()
 	for {
@@ -277,14 +281,14 @@ func (s *Service) await(p *process, what string, cond func([]readerState) bool) 
 			c, err = dial(s.Socket(), deadline)
 		}
 		if c != nil {
-			var states []readerState
-			if states, err = c.states(); err == nil {
+			var states []protocol.ReaderState
+			if states, err = c.States(); err == nil {
 				if cond(states) {
 					return nil
 				}
 				err = errors.New("nothing happened")
 			} else {
-				c.close()
+				c.Close()
 				c = nil
 			}
 		}
@@ -299,7 +303,7 @@ func (s *Service) await(p *process, what string, cond func([]readerState) bool) 
 }
 
 // queryRun returns the readers' states, or why the service cannot tell.
-func (s *Service) queryRun(p *process) ([]readerState, error) {
+func (s *Service) queryRun(p *process) ([]protocol.ReaderState, error) {
 	states, err := s.query()
 	if err != nil {
 		select {
@@ -312,13 +316,13 @@ func (s *Service) queryRun(p *process) ([]readerState, error) {
 }
 
 // query returns the readers' states.
-func (s *Service) query() ([]readerState, error) {
+func (s *Service) query() ([]protocol.ReaderState, error) {
 	c, err := dial(s.Socket(), time.Now().Add(patience))
 	if err != nil {
 		return nil, err
 	}
-	defer c.close()
-	return c.states()
+	defer c.Close()
+	return c.States()
 }
 
 // connect links a card to its reader.
@@ -375,7 +379,7 @@ func (s *Service) Readers() []string {
 	}
 	names := []string{}
 	for i := range states {
-		if name := states[i].name(); name != "" {
+		if name := states[i].Name; name != "" {
 			names = append(names, name)
 		}
 	}
@@ -412,14 +416,14 @@ func (s *Service) insert(i int, card Card) error {
 	if err := s.connect(i, card); err != nil {
 		return err
 	}
-	return s.await(p, "wait for the card", changed(i, before, statePresent))
+	return s.await(p, "wait for the card", changed(i, before, winscard.CardPresent))
 }
 
 // changed is the condition that reader i has got to a state by an event. pcscd
 // sets the state first and then counts the event.
-func changed(i int, before []readerState, state uint32) func([]readerState) bool {
-	return func(now []readerState) bool {
-		return now[i].State&state != 0 && now[i].EventCounter != before[i].EventCounter
+func changed(i int, before []protocol.ReaderState, state winscard.CardState) func([]protocol.ReaderState) bool {
+	return func(now []protocol.ReaderState) bool {
+		return now[i].State&uint32(state) != 0 && now[i].EventCounter != before[i].EventCounter
 	}
 }
 
@@ -448,7 +452,7 @@ func (s *Service) remove(i int) error {
 		return fmt.Errorf("reader %d has no card", i)
 	}
 	l.pull()
-	return s.await(p, "wait for the card's end", changed(i, before, stateAbsent))
+	return s.await(p, "wait for the card's end", changed(i, before, winscard.CardAbsent))
 }
 
 // Kill ends the service with SIGKILL, as a crash does: the socket stays behind

@@ -19,6 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"github.com/gopcsc/gopcsc/generated/protocol"
+	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/internal/pcscclient"
 )
 
 // helperEnv tells the test binary which part to play, see [part].
@@ -32,54 +36,34 @@ func TestMain(m *testing.M) {
 // A session is a connected card, reached over the raw protocol.
 type session struct {
 	t *testing.T
-	*client
-	hCard int32
+	*pcscclient.Client
+	card int32
 }
 
 func connect(t *testing.T, s *Service, reader string) *session {
 	t.Helper()
 	c, err := dial(s.Socket(), time.Now().Add(time.Minute))
 	require.NoError(t, err)
-	t.Cleanup(c.close)
-	establish := struct{ Scope, Context, RV uint32 }{Scope: 2}
-	require.NoError(t, c.call(cmdEstablishContext, &establish))
-	require.Zero(t, establish.RV)
-	msg := struct {
-		Context         uint32
-		Reader          [128]byte
-		Share, Protocol uint32
-		Card            int32
-		Active, RV      uint32
-	}{Context: establish.Context, Share: 2, Protocol: 3}
-	copy(msg.Reader[:], reader)
-	require.NoError(t, c.call(cmdConnect, &msg))
-	require.Zero(t, msg.RV, "SCardConnect: 0x%08X", msg.RV)
-	return &session{t, c, msg.Card}
+	t.Cleanup(func() { c.Close() })
+	ctx, err := c.Establish()
+	require.NoError(t, err)
+	card, _, err := c.Connect(ctx, reader)
+	require.NoError(t, err)
+	return &session{t, c, card}
 }
 
 func (s *session) transmit(apdu ...byte) []byte {
 	s.t.Helper()
-	msg := struct {
-		Card                                 int32
-		SendProtocol, SendPCILen, SendLength uint32
-		RecvProtocol, RecvPCILen, RecvLength uint32
-		RV                                   uint32
-	}{Card: s.hCard, SendProtocol: 2, SendPCILen: 16, SendLength: uint32(len(apdu)), RecvLength: 65548}
-	require.NoError(s.t, s.call(cmdTransmit, &msg, apdu...))
-	require.Zero(s.t, msg.RV, "SCardTransmit: 0x%08X", msg.RV)
-	b := make([]byte, msg.RecvLength)
-	require.NoError(s.t, binary.Read(s.conn, binary.NativeEndian, b))
-	return b
+	response, err := s.Transmit(s.card, uint32(winscard.ProtocolT1), apdu...)
+	require.NoError(s.t, err)
+	return response
 }
 
 func (s *session) disconnect(disposition uint32) {
 	s.t.Helper()
-	msg := struct {
-		Card            int32
-		Disposition, RV uint32
-	}{Card: s.hCard, Disposition: disposition}
-	require.NoError(s.t, s.call(cmdDisconnect, &msg))
-	require.Zero(s.t, msg.RV, "SCardDisconnect: 0x%08X", msg.RV)
+	m := protocol.Disconnect{Card: s.card, Disposition: disposition}
+	require.NoError(s.t, s.Call(protocol.CmdDisconnect, &m))
+	require.Equal(s.t, winscard.Success, m.RV)
 }
 
 func TestReaders(t *testing.T) {
@@ -116,8 +100,8 @@ func TestTransmit(t *testing.T) {
 
 	states, err := s.query()
 	require.NoError(t, err)
-	require.NotZero(t, states[0].State&stateAbsent)
-	require.NotZero(t, states[1].State&statePresent)
+	require.NotZero(t, states[0].State&uint32(winscard.CardAbsent))
+	require.NotZero(t, states[1].State&uint32(winscard.CardPresent))
 	require.EqualValues(t, 1, states[1].EventCounter)
 	require.Equal(t, card.ATR(), states[1].ATR[:states[1].ATRLength])
 
@@ -152,7 +136,7 @@ func TestInsertRemove(t *testing.T) {
 	}
 	states, err := s.query()
 	require.NoError(t, err)
-	require.NotZero(t, states[0].State&stateAbsent)
+	require.NotZero(t, states[0].State&uint32(winscard.CardAbsent))
 	require.EqualValues(t, 4, states[0].EventCounter)
 	require.Equal(t, 2, card.Counters().APDUs)
 }
@@ -164,12 +148,11 @@ func TestRemoveDuringTransmit(t *testing.T) {
 	removed := make(chan struct{})
 	time.AfterFunc(100*time.Millisecond, func() { defer close(removed); s.Remove(0) })
 	start := time.Now()
-	msg := [8]uint32{uint32(c.hCard), 2, 16, 4, 0, 0, 65548, 0}
-	require.NoError(t, c.call(cmdTransmit, &msg, 0x80, 0x30, 0xFF, 0xFF))
+	_, err := c.Transmit(c.card, uint32(winscard.ProtocolT1), 0x80, 0x30, 0xFF, 0xFF)
 	took := time.Since(start)
 	<-removed
-	t.Logf("SCardTransmit: 0x%08X after %v", msg[7], took.Round(time.Millisecond))
-	require.NotZero(t, msg[7])
+	t.Logf("SCardTransmit: %v after %v", err, took.Round(time.Millisecond))
+	require.ErrorAs(t, err, new(winscard.Code))
 	require.Less(t, took, 30*time.Second)
 }
 
