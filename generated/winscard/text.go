@@ -58,6 +58,24 @@ func (c Code) String() string {
 	return fmt.Sprintf("0x%08X", uint32(c))
 }
 
+// ParseCode is the code with that C name, such as SCARD_E_TIMEOUT, or that value, such as 0x8010000A. Case does not
+// matter.
+func ParseCode(text string) (Code, error) {
+	if strings.EqualFold(text, "SCARD_E_UNSUPPORTED_FEATURE") {
+		return ErrUnsupportedFeature, nil // the platform's value, which may be another than the table's
+	}
+	for i := range codes {
+		if strings.EqualFold(codes[i].name, text) {
+			return codes[i].code, nil
+		}
+	}
+	v, err := strconv.ParseUint(text, 0, 32)
+	if err != nil {
+		return 0, fmt.Errorf("pcsc: %q is neither the name of a code, such as SCARD_E_TIMEOUT, nor a value", text)
+	}
+	return Code(v), nil
+}
+
 // Hint returns what to do about the error, or an empty string.
 func (c Code) Hint() string { return c.info().hint }
 

@@ -42,7 +42,7 @@ func (s *Service) direct(h *connection) (*Reader, winscard.Code) {
 // not wait for another connection's lock but returns ErrSharingViolation, and it works after a reset or a removal of
 // the card. Output that does not fit gives ErrInsufficientBuffer and its length; the command has been executed then.
 func (s *Service) Control(card winscard.Card, code uint32, in, out []byte) (int, winscard.Code) {
-	result, rc := s.drive(card, len(in) > maxExtended, false, func(c Controller) ([]byte, error) {
+	result, rc := s.drive(card, OpControl, in, len(in) > maxExtended, func(c Controller) ([]byte, error) {
 		if c == nil {
 			return nil, winscard.ErrUnsupportedFeature
 		}
@@ -65,7 +65,7 @@ func (s *Service) SetAttrib(card winscard.Card, id uint32, attr []byte) winscard
 	if len(attr) == 0 {
 		return winscard.ErrInvalidParameter
 	}
-	_, rc := s.drive(card, len(attr) > maxAttrib, true, func(c Controller) ([]byte, error) {
+	_, rc := s.drive(card, OpSetAttrib, nil, len(attr) > maxAttrib, func(c Controller) ([]byte, error) {
 		setter, ok := c.(AttribSetter)
 		if !ok {
 			return nil, winscard.ErrNotTransacted
@@ -76,7 +76,7 @@ func (s *Service) SetAttrib(card winscard.Card, id uint32, attr []byte) winscard
 }
 
 // drive calls the controller of a connection's reader, when it is free, without holding s.mu.
-func (s *Service) drive(card winscard.Card, tooLong, heedEvents bool, call func(Controller) ([]byte, error)) (result []byte, rc winscard.Code) {
+func (s *Service) drive(card winscard.Card, op Op, in []byte, tooLong bool, call func(Controller) ([]byte, error)) (result []byte, rc winscard.Code) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, rc := s.connection(card)
@@ -86,9 +86,11 @@ func (s *Service) drive(card winscard.Card, tooLong, heedEvents bool, call func(
 	if tooLong {
 		return nil, winscard.ErrInsufficientBuffer
 	}
+	var late []hit
+	struck := false
 	for {
 		r, rc := s.direct(h)
-		if rc == winscard.Success && heedEvents {
+		if rc == winscard.Success && op != OpControl {
 			rc = h.event.code()
 		}
 		if rc != winscard.Success {
@@ -98,8 +100,21 @@ func (s *Service) drive(card winscard.Card, tooLong, heedEvents bool, call func(
 			s.pause()
 			continue
 		}
+		if !struck {
+			struck = true
+			early := s.strike(op, in, r)
+			if op == OpControl {
+				early, late = split(early)
+			}
+			if rc := s.suffer(early); rc != winscard.Success {
+				return nil, rc
+			}
+			if len(early) > 0 {
+				continue
+			}
+		}
 		c := r.controller
-		result, err := func() ([]byte, error) {
+		result, rc = func() ([]byte, winscard.Code) {
 			r.control.busy = true
 			s.mu.Unlock()
 			defer func() {
@@ -107,13 +122,26 @@ func (s *Service) drive(card winscard.Card, tooLong, heedEvents bool, call func(
 				r.control.busy = false
 				s.released.raise()
 			}()
-			return call(c)
+			var (
+				out []byte
+				rc  winscard.Code
+			)
+			if !unheard(late) {
+				var err error
+				if out, err = call(c); err != nil {
+					out, rc = nil, codeOf(err)
+				}
+			}
+			return s.disturb(late, out, rc)
 		}()
+		s.restart(late)
 		switch {
-		case err != nil:
-			return nil, codeOf(err)
+		case rc != winscard.Success:
+			return nil, rc
 		case h.client.dead:
 			return nil, winscard.ErrCommError
+		case h.reader == nil:
+			return nil, winscard.ErrNotTransacted
 		}
 		return result, winscard.Success
 	}
@@ -135,6 +163,9 @@ func (s *Service) GetAttrib(card winscard.Card, id uint32, attr []byte) (int, wi
 	}
 	if len(attr) > maxAttrib {
 		return len(attr), winscard.ErrInsufficientBuffer
+	}
+	if rc := s.suffer(s.strike(OpGetAttrib, nil, h.reader)); rc != winscard.Success {
+		return 0, rc
 	}
 	r, rc := s.direct(h)
 	if rc == winscard.Success {

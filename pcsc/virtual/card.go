@@ -84,8 +84,9 @@ func codeOf(err error) winscard.Code {
 
 // insertion is a card in a reader, from the moment it goes in until it is pulled.
 type insertion struct {
-	card Card
-	line *line
+	card   Card
+	reader *Reader
+	line   *line
 }
 
 // line is the card's one line to the world. Insertions of the same card share it, so that an APDU which was under way
@@ -94,6 +95,7 @@ type insertion struct {
 type line struct {
 	busy    bool
 	powered bool
+	silent  bool // by a fault, until the next reset
 	pulled  bool // powered, but out of its reader: to be told as soon as it is not busy
 }
 
@@ -132,7 +134,12 @@ func (s *Service) do(in *insertion, what power) (atr []byte) {
 	l, card := in.line, in.card
 	l.busy = true
 	l.pulled = false
+	l.silent = false
 	wasPowered := l.powered
+	var hits []hit
+	if what != powerDown {
+		hits = s.strike(OpPowerUp, nil, in.reader)
+	}
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -159,7 +166,7 @@ func (s *Service) do(in *insertion, what power) (atr []byte) {
 	if a, ok := card.(ATRer); ok {
 		atr = slices.Clone(a.ATR())
 	}
-	if len(atr) > maxATR {
+	if atr = s.comeUp(hits, atr); len(atr) > maxATR {
 		return nil
 	}
 	return atr

@@ -126,6 +126,9 @@ func (s *Service) Connect(ctx winscard.Context, reader string, shareMode, prefer
 		return 0, 0, rc
 	}
 	mode := winscard.ShareMode(shareMode)
+	if rc := s.suffer(s.strike(OpConnect, nil, s.find(reader))); rc != winscard.Success {
+		return 0, 0, rc
+	}
 	r, rc := s.prepare(c, reader, mode)
 	if rc != winscard.Success {
 		return 0, 0, rc
@@ -267,6 +270,9 @@ func (s *Service) Reconnect(card winscard.Card, shareMode, preferredProtocols, i
 	if rc := checkProtocols(shareMode, preferredProtocols); rc != winscard.Success {
 		return 0, rc
 	}
+	if rc := s.suffer(s.strike(OpReconnect, nil, h.reader)); rc != winscard.Success {
+		return 0, rc
+	}
 	for {
 		if rc := s.valid(h); rc != winscard.Success {
 			return 0, rc
@@ -388,6 +394,9 @@ func (s *Service) Disconnect(card winscard.Card, disposition uint32) winscard.Co
 		return rc
 	}
 	if rc := checkDisposition(disposition); rc != winscard.Success {
+		return rc
+	}
+	if rc := s.suffer(s.strike(OpDisconnect, nil, h.reader)); rc != winscard.Success {
 		return rc
 	}
 	what := winscard.Disposition(disposition)

@@ -67,6 +67,12 @@ func (s *Service) EstablishContext(scope uint32) (winscard.Context, winscard.Cod
 	default:
 		return 0, winscard.ErrInvalidValue
 	}
+	if rc := s.suffer(s.strike(OpEstablishContext, nil)); rc != winscard.Success {
+		return 0, rc
+	}
+	if !s.running {
+		return 0, winscard.ErrNoService
+	}
 	alive := 0
 	for _, c := range s.clients {
 		if !c.dead {
@@ -95,6 +101,12 @@ func (s *Service) ReleaseContext(ctx winscard.Context) winscard.Code {
 	defer s.mu.Unlock()
 	c, ok := s.clients[ctx]
 	if !ok {
+		return winscard.ErrInvalidHandle
+	}
+	if rc := s.suffer(s.strike(OpReleaseContext, nil)); rc != winscard.Success {
+		return rc
+	}
+	if s.clients[ctx] != c {
 		return winscard.ErrInvalidHandle
 	}
 	delete(s.clients, ctx)
@@ -137,6 +149,9 @@ func (s *Service) Cancel(ctx winscard.Context) winscard.Code {
 	if !ok {
 		return winscard.ErrInvalidHandle
 	}
+	if rc := s.suffer(s.strike(OpCancel, nil)); rc != winscard.Success {
+		return rc
+	}
 	c.endWaits(winscard.ErrCancelled)
 	return winscard.Success
 }
@@ -151,8 +166,15 @@ func (s *Service) ListReaders(ctx winscard.Context, groups []string, readers []b
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, rc := s.client(ctx); rc != winscard.Success {
+	c, rc := s.client(ctx)
+	if rc != winscard.Success {
 		return 0, rc
+	}
+	if rc := s.suffer(s.strike(OpListReaders, nil)); rc != winscard.Success {
+		return 0, rc
+	}
+	if rc := s.alive(c); rc != winscard.Success {
+		return 0, inFlight(rc)
 	}
 	var names []string
 	n := 1

@@ -1,5 +1,5 @@
-// Package virtual is a PC/SC resource manager in process: readers, cards and contexts without hardware, without a
-// daemon and without a C library.
+// Package virtual is for testing smart card code: a PC/SC resource manager in process, with readers, cards and whatever
+// can go wrong with them, without hardware, without a daemon and without a C library.
 //
 // A [Service] is a [winscard.Backend]. Give it to the code under test in place of the system's PC/SC library, plug in
 // readers and insert cards:
@@ -9,6 +9,20 @@
 //	reader.Insert(virtual.NewCard(atr, func(apdu []byte) []byte {
 //		return []byte{0x90, 0x00}
 //	}))
+//	pc, err := pcsc.EstablishContext(pcsc.ScopeSystem, pcsc.WithBackend(service))
+//
+// # Faults
+//
+// Programs for smart cards fail where cards and readers do. [Reader.Inject] and [Service.Inject] let a [Fault] lie in
+// wait for a call, which it strikes always in the same way: the nth, a command with certain first bytes, an operation
+// such as Connect. There is an example for each.
+//
+//	reader.Inject(virtual.PullCard(), virtual.APDU(0x00, 0x20)) // while it checks a PIN
+//	reader.Inject(virtual.Delay(5*time.Second), virtual.Always())
+//	service.Inject(virtual.ServerTooBusy(), virtual.On(virtual.OpConnect), virtual.Times(3))
+//
+// Between calls, a test can do the same by hand: [Reader.Remove], [Service.RemoveReader], [Service.Stop] and
+// [Service.Start]. Another program that shares a card is played by a second context on the service.
 //
 // # Cards
 //
@@ -46,7 +60,23 @@
 //
 // # Time
 //
-// The service starts no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble,
+// The service starts no goroutine (a [RestartService] that takes a while does) and uses package time for all waiting, so it works within a testing/synctest bubble,
 // with package pcsc on top of it: create both inside. A wait of an hour, or a card that takes a minute for an answer,
-// takes no time there, and always the same.
+// takes no time there, and always the same:
+//
+//	func TestGivesUp(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			service := virtual.New()
+//			reader := service.AddReader("Test Reader")
+//			reader.Insert(virtual.NewDemoCard())
+//			reader.Inject(virtual.Delay(time.Hour))
+//			begin := time.Now()
+//			err := program(service) // gives up after a minute
+//			if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Minute {
+//				t.Error(err, time.Since(begin))
+//			}
+//		})
+//	}
+//
+// A bubble ends when all goroutines in it have: close what was opened on the service.
 package virtual

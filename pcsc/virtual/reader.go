@@ -84,7 +84,7 @@ func (r *Reader) Insert(card Card) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.pull()
-	in := &insertion{card: card, line: s.lineOf(card, r)}
+	in := &insertion{card: card, reader: r, line: s.lineOf(card, r)}
 	previous := r.last
 	r.inserted, r.last = in, in
 	if previous != nil && previous.line != in.line {

@@ -39,6 +39,7 @@ type Service struct {
 	slots       [maxReaders]slot
 	clients     map[winscard.Context]*client
 	connections map[winscard.Card]*connection
+	injections  []*Injection // in the order in which they strike
 
 	// events is raised when a reader's state may have changed: what GetStatusChange waits for.
 	events signal
@@ -129,6 +130,11 @@ func (s *Service) RemoveReader(r *Reader) {
 	if r == nil || r.service != s || r.place < 0 {
 		return
 	}
+	s.unplug(r)
+}
+
+// unplug does the work of RemoveReader. The caller holds s.mu.
+func (s *Service) unplug(r *Reader) {
 	for _, h := range r.connections {
 		h.reader = nil
 	}
@@ -165,9 +171,13 @@ func (s *Service) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.change()()
-	if !s.running {
-		return
+	if s.running {
+		s.stop()
 	}
+}
+
+// stop does the work of Stop. The caller holds s.mu.
+func (s *Service) stop() {
 	s.running = false
 	for _, c := range s.clients {
 		c.dead = true

@@ -20,6 +20,9 @@ func (s *Service) Status(card winscard.Card, readers, atr []byte) (readersLen in
 	if rc != winscard.Success {
 		return 0, 0, 0, 0, rc
 	}
+	if rc := s.suffer(s.strike(OpStatus, nil, h.reader)); rc != winscard.Success {
+		return 0, 0, 0, 0, rc
+	}
 	for {
 		rc := s.valid(h)
 		if rc == winscard.ErrInvalidValue && s.find(h.name) == nil {
@@ -107,6 +110,14 @@ func (s *Service) GetStatusChange(ctx winscard.Context, timeout uint32, states [
 		timer   <-chan time.Time
 		expired = timeout == 0
 	)
+	if len(s.injections) > 0 {
+		if rc := s.suffer(s.strike(OpGetStatusChange, nil, s.watched(states)...)); rc != winscard.Success {
+			return rc
+		}
+		if rc := s.alive(c); rc != winscard.Success {
+			return inFlight(rc)
+		}
+	}
 	for {
 		changed := false
 		for i := range states {
@@ -149,6 +160,16 @@ func (s *Service) GetStatusChange(ctx winscard.Context, timeout uint32, states [
 
 func ignored(state *winscard.ReaderState) bool {
 	return state.CurrentState&uint32(winscard.StateIgnore) != 0
+}
+
+// watched are the readers of the states that are not to be ignored. The caller holds s.mu.
+func (s *Service) watched(states []winscard.ReaderState) (readers []*Reader) {
+	for i := range states {
+		if !ignored(&states[i]) {
+			readers = append(readers, s.find(states[i].Reader))
+		}
+	}
+	return readers
 }
 
 // vacancy is what clients see in a place without a reader.

@@ -11,6 +11,9 @@ func (s *Service) BeginTransaction(card winscard.Card) winscard.Code {
 	if rc != winscard.Success {
 		return rc
 	}
+	if rc := s.suffer(s.strike(OpBeginTransaction, nil, h.reader)); rc != winscard.Success {
+		return rc
+	}
 	for {
 		if rc := s.valid(h); rc != winscard.Success {
 			return rc
@@ -42,6 +45,9 @@ func (s *Service) EndTransaction(card winscard.Card, disposition uint32) winscar
 		return rc
 	}
 	if rc := checkDisposition(disposition); rc != winscard.Success {
+		return rc
+	}
+	if rc := s.suffer(s.strike(OpEndTransaction, nil, h.reader)); rc != winscard.Success {
 		return rc
 	}
 	if rc := s.valid(h); rc != winscard.Success {

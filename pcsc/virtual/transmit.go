@@ -17,15 +17,18 @@ func (s *Service) Transmit(card winscard.Card, pci uint32, send, recv []byte) (i
 	if rc == winscard.Success && len(send) > maxExtended {
 		rc = winscard.ErrInsufficientBuffer
 	}
-	var in *insertion
+	var (
+		in   *insertion
+		hits []hit
+	)
 	if rc == winscard.Success {
-		in, rc = s.reach(h, pci)
+		in, hits, rc = s.reach(h, pci, send)
 	}
 	s.mu.Unlock()
 	if rc != winscard.Success {
 		return 0, rc
 	}
-	response, rc := s.exchange(h, in, send)
+	response, rc := s.exchange(h, in, send, hits)
 	switch {
 	case rc != winscard.Success:
 		return 0, rc
@@ -37,12 +40,13 @@ func (s *Service) Transmit(card winscard.Card, pci uint32, send, recv []byte) (i
 	return copy(recv, response), winscard.Success
 }
 
-// reach waits until h may send an APDU and reserves the card's line for it. The caller holds s.mu, which is released
-// meanwhile.
-func (s *Service) reach(h *connection, pci uint32) (*insertion, winscard.Code) {
+// reach waits until h may send an APDU and reserves the card's line for it. The faults are those that strike between
+// the APDU and its response. The caller holds s.mu, which is released meanwhile.
+func (s *Service) reach(h *connection, pci uint32, apdu []byte) (_ *insertion, late []hit, _ winscard.Code) {
+	struck := false
 	for {
 		if rc := s.valid(h); rc != winscard.Success {
-			return nil, rc
+			return nil, nil, rc
 		}
 		r := h.reader
 		if r.lockedOut(h) {
@@ -50,23 +54,23 @@ func (s *Service) reach(h *connection, pci uint32) (*insertion, winscard.Code) {
 			continue
 		}
 		if r.has(winscard.CardUnknown) {
-			return nil, winscard.ErrReaderUnavailable
+			return nil, nil, winscard.ErrReaderUnavailable
 		}
 		if rc := h.event.code(); rc != winscard.Success {
-			return nil, rc
+			return nil, nil, rc
 		}
 		r.settle()
 		raw := pci == uint32(winscard.ProtocolRaw)
 		switch {
 		case raw:
 		case r.has(winscard.CardAbsent):
-			return nil, winscard.ErrNoSmartcard
+			return nil, nil, winscard.ErrNoSmartcard
 		case pci != protocolAnyOld && pci != r.protocol:
-			return nil, winscard.ErrProtoMismatch
+			return nil, nil, winscard.ErrProtoMismatch
 		}
 		in := r.inserted
 		if in == nil || !r.has(winscard.CardPresent) {
-			return nil, winscard.ErrNotTransacted
+			return nil, nil, winscard.ErrNotTransacted
 		}
 		if in.line.busy {
 			s.pause()
@@ -80,13 +84,27 @@ func (s *Service) reach(h *connection, pci uint32) (*insertion, winscard.Code) {
 			}
 			continue
 		}
+		if !struck {
+			struck = true
+			var early []hit
+			early, late = split(s.strike(OpTransmit, apdu, r))
+			if rc := s.suffer(early); rc != winscard.Success {
+				return nil, nil, rc
+			}
+			if len(early) > 0 {
+				continue
+			}
+		}
+		if in.line.silent {
+			late = append(late, hit{MuteCard().When(Before()), r})
+		}
 		in.line.busy = true
-		return in, winscard.Success
+		return in, late, winscard.Success
 	}
 }
 
 // exchange has the card, whose line is reserved, execute an APDU. The caller does not hold s.mu.
-func (s *Service) exchange(h *connection, in *insertion, apdu []byte) (response []byte, rc winscard.Code) {
+func (s *Service) exchange(h *connection, in *insertion, apdu []byte, hits []hit) (response []byte, rc winscard.Code) {
 	// Deferred, so that a card that panics in a test does not leave the others waiting.
 	defer func() {
 		s.mu.Lock()
@@ -94,6 +112,7 @@ func (s *Service) exchange(h *connection, in *insertion, apdu []byte) (response 
 		in.line.busy = false
 		s.released.raise()
 		s.tellPulled(in)
+		s.restart(hits)
 		switch {
 		case rc != winscard.Success:
 		case h.client.dead:
@@ -102,9 +121,11 @@ func (s *Service) exchange(h *connection, in *insertion, apdu []byte) (response 
 			rc = winscard.ErrNotTransacted
 		}
 	}()
-	response, err := in.card.Transmit(apdu)
-	if err != nil {
-		return nil, codeOf(err)
+	if !unheard(hits) {
+		var err error
+		if response, err = in.card.Transmit(apdu); err != nil {
+			response, rc = nil, codeOf(err)
+		}
 	}
-	return response, winscard.Success
+	return s.disturb(hits, response, rc)
 }
