@@ -131,7 +131,7 @@ func (p *faultParser) argument(f *Fault) {
 	name := kinds[f.kind].name
 	switch kinds[f.kind].arg {
 	case "time":
-		if f.kind == restartService && (len(p.words) == 0 || p.words[0][0] < '0' || p.words[0][0] > '9') {
+		if f.kind == doesRestartService && (len(p.words) == 0 || p.words[0][0] < '0' || p.words[0][0] > '9') {
 			return
 		}
 		word := p.next(name, "a time such as 5s")

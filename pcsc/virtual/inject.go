@@ -112,9 +112,9 @@ func (s *Service) strike(op Op, apdu []byte, readers ...*Reader) (hits []hit) {
 func split(hits []hit) (early, late []hit) {
 	for _, f := range hits {
 		switch f.kind {
-		case fail, resetCard:
+		case doesFail, doesResetCard:
 			early = append(early, f)
-		case pullCard, unplugReader, stopService, restartService:
+		case doesPullCard, doesUnplugReader, doesStopService, doesRestartService:
 			if f.when.before {
 				early = append(early, f)
 				break
@@ -134,7 +134,7 @@ func (s *Service) suffer(hits []hit) (rc winscard.Code) {
 		if code := s.inflict(f); rc == winscard.Success {
 			rc = code
 		}
-		if f.kind == restartService {
+		if f.kind == doesRestartService {
 			s.startAgain(f, true)
 		}
 	}
@@ -145,13 +145,13 @@ func (s *Service) suffer(hits []hit) (rc winscard.Code) {
 // if it has one. The caller holds s.mu, which may be released meanwhile.
 func (s *Service) inflict(f hit) winscard.Code {
 	switch f.kind {
-	case fail, lose:
+	case doesFail, doesLose:
 		return f.code
-	case delay:
+	case doesDelay:
 		s.mu.Unlock()
 		time.Sleep(f.wait)
 		s.mu.Lock()
-	case stopService, restartService:
+	case doesStopService, doesRestartService:
 		if s.running {
 			s.stop()
 		}
@@ -161,15 +161,15 @@ func (s *Service) inflict(f hit) winscard.Code {
 		return winscard.Success
 	}
 	switch f.kind {
-	case pullCard:
+	case doesPullCard:
 		r.pull()
 		s.tellPulled(r.last)
-	case unplugReader:
+	case doesUnplugReader:
 		s.unplug(r)
-	case resetCard:
+	case doesResetCard:
 		r.notify(eventReset)
 		s.repower(r, warmReset, func() winscard.Code { return winscard.Success })
-	case muteCard:
+	case doesMuteCard:
 		if r.inserted != nil {
 			r.inserted.line.silent = true
 		}
@@ -192,7 +192,7 @@ func (s *Service) startAgain(f hit, mayBlock bool) {
 // unheard reports whether faults keep a command from getting to the card or the driver.
 func unheard(hits []hit) bool {
 	return slices.ContainsFunc(hits, func(f hit) bool {
-		return f.when.before && (f.kind == lose || f.kind == muteCard || f.kind == answer || f.kind == oversize)
+		return f.when.before && (f.kind == doesLose || f.kind == doesMuteCard || f.kind == doesAnswer || f.kind == doesOversize)
 	})
 }
 
@@ -207,11 +207,11 @@ func (s *Service) disturb(hits []hit, response []byte, rc winscard.Code) ([]byte
 	for _, f := range hits {
 		code := s.inflict(f)
 		switch f.kind {
-		case muteCard:
+		case doesMuteCard:
 			code = winscard.ErrNotTransacted
-		case answer:
+		case doesAnswer:
 			response, rc = []byte(f.data), winscard.Success
-		case oversize:
+		case doesOversize:
 			response = f.respond(response)
 		}
 		if code != winscard.Success {
@@ -224,7 +224,7 @@ func (s *Service) disturb(hits []hit, response []byte, rc winscard.Code) ([]byte
 // restart is the second half of the restarts among the faults. The caller holds s.mu, which is released meanwhile.
 func (s *Service) restart(hits []hit) {
 	for _, f := range hits {
-		if f.kind == restartService {
+		if f.kind == doesRestartService {
 			s.startAgain(f, true)
 		}
 	}
@@ -239,15 +239,15 @@ func (s *Service) comeUp(hits []hit, atr []byte) []byte {
 	defer s.mu.Unlock()
 	for _, f := range hits {
 		switch f.kind {
-		case muteCard, fail, lose:
+		case doesMuteCard, doesFail, doesLose:
 			atr = nil
 			continue
-		case resetCard:
+		case doesResetCard:
 			continue // that it is
 		}
 		s.inflict(f)
 		atr = f.respond(atr)
-		if f.kind == restartService {
+		if f.kind == doesRestartService {
 			s.startAgain(f, false) // the caller may be Start
 		}
 	}
