@@ -28,7 +28,8 @@ func TestPart10Virtual(t *testing.T) {
 	service := virtual.New()
 	var readers []string
 	for _, name := range []string{"PIN Pad", "Other Pad"} {
-		reader, pad := service.AddReader(name), ifdtest.NewEmulator()
+		reader := service.AddReader(name)
+		pad := ifdtest.NewEmulator(reader.SetAttribute)
 		reader.SetController(pad)
 		reader.Insert(pad.Card())
 		readers = append(readers, reader.Name())
@@ -71,6 +72,14 @@ func testPart10(t *testing.T, readers []string, options ...pcsc.Option) {
 		{"Escape", padEscape},
 		{"PACE", padPACE},
 		{"TwoReaders", padTwoReaders},
+		{"Attributes", padAttributes},
+		{"AttributeTable", padAttributeTable},
+		{"AttributeWidths", padAttributeWidths},
+		{"BadAttributes", padBadAttributes},
+		{"AttributeFailures", padAttributeFailures},
+		{"SetAttribute", padSetAttribute},
+		{"Unpowered", padUnpowered},
+		{"TraceMasksPINEntry", padTrace},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			watch(t)

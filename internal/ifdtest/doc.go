@@ -1,5 +1,5 @@
-// Package ifdtest has readers with a PIN pad for tests of PC/SC part 10: a driver in C that pcscd loads, and the same
-// in Go for the virtual service.
+// Package ifdtest has readers with a PIN pad and attributes, for tests of PC/SC part 10 and of what vpcd can't do: a
+// driver in C that pcscd loads, and the same in Go for the virtual service.
 //
 //	svc := pcscdtest.Start(t, pcscdtest.WithReaders(0), pcscdtest.WithDriver(ifdtest.Build(t), "PIN Pad"))
 //	...
@@ -9,7 +9,7 @@
 //	...
 //	require.Empty(t, pad.Failures())
 //
-// vpcd can't do it: it passes no control codes.
+// vpcd passes no control codes, and has no attributes.
 //
 // # What the readers do
 //
@@ -20,6 +20,9 @@
 // Until told otherwise, a reader has the features VERIFY_PIN_DIRECT, MODIFY_PIN_DIRECT, IFD_PIN_PROPERTIES,
 // GET_TLV_PROPERTIES, CCID_ESC_COMMAND, EXECUTE_PACE, GET_KEY_PRESSED and ABORT. The PIN is right at once, no key is
 // pressed, an escape is answered with its bytes in reverse, and PACE with its input.
+//
+// The reader has attributes of every kind, integers in the widths that drivers use, and takes any that is set. A test
+// can change them, and what happens when the card is to get power.
 //
 // Structures are checked member by member: in C with reader.h's own types, in Go from a list of names and sizes.
 // Neither shares code with what is tested.

@@ -24,6 +24,9 @@ type Emulator struct {
 	calls    []byte
 	verified bool
 	aborted  bool
+
+	setAttribute func(id uint32, value []byte)
+	changed      map[uint32]bool
 }
 
 type answer struct {
@@ -32,14 +35,62 @@ type answer struct {
 	bytes []byte
 }
 
-// NewEmulator returns a reader.
-func NewEmulator() *Emulator {
-	e := &Emulator{}
+// NewEmulator returns a reader. setAttribute is called with each of its attributes, and again when one changes; an
+// attribute that is nil does not exist.
+func NewEmulator(setAttribute func(id uint32, value []byte)) *Emulator {
+	e := &Emulator{setAttribute: setAttribute}
 	e.forget()
 	return e
 }
 
+// usualAttributes are the same as in pinpad.c.
+func usualAttributes() map[winscard.Attribute][]byte {
+	uint32s := func(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
+	dword := func(v uint64) []byte { return binary.NativeEndian.AppendUint64(nil, v) } // pcsc-lite's, on 64 bits
+	return map[winscard.Attribute][]byte{
+		winscard.AttrVendorName:          []byte("gopcsc\x00"),
+		winscard.AttrVendorIFDType:       []byte("PIN Pad"),
+		winscard.AttrVendorIFDSerialNo:   []byte("S/N 0042\x00"),
+		winscard.AttrVendorIFDVersion:    uint32s(0x01020304),
+		winscard.AttrChannelID:           dword(0x00200104),
+		winscard.AttrAsyncProtocolTypes:  uint32s(3),
+		winscard.AttrCurrentProtocolType: dword(2),
+		winscard.AttrDefaultClk:          uint32s(4000),
+		winscard.AttrMaxClk:              dword(20000),
+		winscard.AttrDefaultDataRate:     uint32s(10753),
+		winscard.AttrMaxDataRate:         dword(344086),
+		winscard.AttrMaxIFSD:             uint32s(254),
+		winscard.AttrMaxInput:            uint32s(65544),
+		winscard.AttrPowerMgmtSupport:    uint32s(0),
+		winscard.AttrCharacteristics:     uint32s(0),
+		winscard.AttrICCPresence:         {2},
+		winscard.AttrICCInterfaceStatus:  {1},
+		winscard.AttrCurrentIOState:      {0xA5, 0x00, 0x5A},
+	}
+}
+
+// SetAttrib sets an attribute.
+func (e *Emulator) SetAttrib(id uint32, value []byte) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.changeAttribute(id, bytes.Clone(value))
+	return nil
+}
+
+func (e *Emulator) changeAttribute(id uint32, value []byte) {
+	e.changed[id] = true
+	e.setAttribute(id, value)
+}
+
 func (e *Emulator) forget() {
+	usual := usualAttributes()
+	for id, value := range usual {
+		e.setAttribute(uint32(id), value)
+	}
+	for id := range e.changed {
+		e.setAttribute(id, usual[winscard.Attribute(id)])
+	}
+	e.changed = map[uint32]bool{}
 	e.queue = map[byte][]answer{}
 	e.expected = map[string]string{}
 	e.failures.Reset()
@@ -126,11 +177,14 @@ func (e *Emulator) command(text string) error {
 	case "verify", "modify":
 		e.expected[word] = rest
 		return nil
-	case "answer", "then":
+	case "answer", "then", "attribute":
 	default:
 		return errDriver
 	}
 	f := strings.Fields(rest)
+	if word == "attribute" {
+		return e.attribute(f)
+	}
 	if len(f) == 3 {
 		f = append(f, "")
 	}
@@ -148,6 +202,30 @@ func (e *Emulator) command(text string) error {
 		e.queue[byte(tag)] = nil
 	}
 	e.queue[byte(tag)] = append(e.queue[byte(tag)], answer{rc, time.Duration(ms) * time.Millisecond, b})
+	return nil
+}
+
+func (e *Emulator) attribute(f []string) error {
+	if len(f) == 2 {
+		f = append(f, "")
+	}
+	if len(f) != 3 {
+		return errDriver
+	}
+	id, err1 := strconv.ParseUint(f[0], 16, 32)
+	rc, err2 := strconv.Atoi(f[1])
+	value, err3 := hex.DecodeString(f[2])
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	switch rc {
+	case OK:
+		e.changeAttribute(uint32(id), value)
+	case NoAttribute:
+		e.changeAttribute(uint32(id), nil)
+	default:
+		return errDriver
+	}
 	return nil
 }
 

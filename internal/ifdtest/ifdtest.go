@@ -50,6 +50,9 @@ const (
 	OK           = 0
 	CommError    = 612
 	NotSupported = 614
+	NoAttribute  = 600
+	PowerError   = 608
+	NoReader     = 617
 )
 
 // A Pad is a reader of this package, seen from a test.
@@ -92,6 +95,19 @@ func (p *Pad) Then(tag byte, rc int, delay time.Duration, answer ...byte) {
 func (p *Pad) AnswerFeatures(tags ...byte) {
 	p.tb.Helper()
 	p.Answer(QueryFeatures, OK, 0, FeatureList(tags...)...)
+}
+
+// Attribute sets what the reader answers when it is asked for an attribute: the driver's return code and bytes. The
+// virtual service can't fail; there the code is [OK], or [NoAttribute] for one that the reader does not have.
+func (p *Pad) Attribute(id uint32, rc int, value ...byte) {
+	p.tb.Helper()
+	p.call(numCommand, fmt.Sprintf("attribute %X %d %X", id, rc, value))
+}
+
+// Power sets the driver's return code when it is to supply the card with power. The virtual service can't do that.
+func (p *Pad) Power(rc int) {
+	p.tb.Helper()
+	p.call(numCommand, fmt.Sprintf("power %d", rc))
 }
 
 // FeatureList is the answer of a reader with these features.

@@ -33,6 +33,8 @@
 #define FAILURES 4096
 #define CALLS 1024
 #define EXPECTED 2048
+#define ATTRIBUTES 64
+#define ATTRIBUTE 264 /* MAX_BUFFER_SIZE, which is the most that libpcsclite takes */
 
 /* An answer to one call of a feature. Tag 0 is the question for the features. */
 struct answer {
@@ -42,6 +44,14 @@ struct answer {
 	unsigned char bytes[ANSWER];
 };
 
+/* An attribute that the test has set. */
+struct attribute {
+	DWORD tag;
+	long rc;
+	size_t length;
+	unsigned char bytes[ATTRIBUTE];
+};
+
 struct reader {
 	struct answer *queue[TAGS][QUEUE]; /* the last one stays */
 	size_t queued[TAGS];
@@ -49,6 +59,9 @@ struct reader {
 	char failures[FAILURES];
 	unsigned char calls[CALLS]; /* tags */
 	size_t called;
+	struct attribute attributes[ATTRIBUTES];
+	size_t attribute_count;
+	long power; /* what supplying the card with power ends with */
 	int verified;
 	int aborted;
 };
@@ -227,6 +240,20 @@ static void check(struct reader *r, const struct member *members, const char *ex
 		fail(r, "%zu members are expected, %zu of them exist", names, known);
 }
 
+static RESPONSECODE set_attribute(struct reader *r, const struct attribute *a)
+{
+	size_t i = 0;
+
+	while (i < r->attribute_count && r->attributes[i].tag != a->tag)
+		i++;
+	if (i == ATTRIBUTES)
+		return IFD_ERROR_SET_FAILURE;
+	r->attributes[i] = *a;
+	if (i == r->attribute_count)
+		r->attribute_count++;
+	return IFD_SUCCESS;
+}
+
 /*
  * Commands of the test:
  *
@@ -235,6 +262,8 @@ static void check(struct reader *r, const struct member *members, const char *ex
  *   then TAG RC DELAY HEX      answer after the ones before
  *   verify NAME=VALUE...       what to expect in PIN_VERIFY_STRUCTURE
  *   modify NAME=VALUE...       what to expect in PIN_MODIFY_STRUCTURE
+ *   attribute TAG RC HEX       answer to the attribute, in place of the usual one
+ *   power RC                   end of every further attempt to supply the card with power or to reset it
  */
 static RESPONSECODE command(struct reader *r, const unsigned char *in, size_t length)
 {
@@ -253,6 +282,22 @@ static RESPONSECODE command(struct reader *r, const unsigned char *in, size_t le
 	}
 	if (strncmp(text, "verify ", 7) == 0 || strncmp(text, "modify ", 7) == 0) {
 		strcpy(r->expected[text[0] == 'm'], text + 7);
+		return IFD_SUCCESS;
+	}
+	if (strncmp(text, "attribute ", 10) == 0) {
+		struct attribute attribute = {0};
+
+		if (sscanf(text + 10, "%lx %ld %n", &attribute.tag, &attribute.rc, &at) != 2 || at == 0)
+			return IFD_COMMUNICATION_ERROR;
+		long length = unhex(text + 10 + at, attribute.bytes, sizeof attribute.bytes);
+
+		if (length < 0)
+			return IFD_COMMUNICATION_ERROR;
+		attribute.length = (size_t)length;
+		return set_attribute(r, &attribute);
+	}
+	if (sscanf(text, "power %ld", &a.rc) == 1) {
+		r->power = a.rc;
 		return IFD_SUCCESS;
 	}
 	int first = strncmp(text, "answer ", 7) == 0;
@@ -480,14 +525,69 @@ static RESPONSECODE give(const void *value, size_t length, PDWORD Length, PUCHAR
 	return IFD_SUCCESS;
 }
 
+/*
+ * The usual attributes. Drivers do not agree on the width of an integer, so here they have the widths that drivers use:
+ * a byte, 32 bits, and pcsc-lite's DWORD. Nor do they agree on whether a NUL belongs to a text.
+ */
+static RESPONSECODE usual_attribute(DWORD tag, PDWORD length, PUCHAR value)
+{
+	static const char vendor[] = "gopcsc", type[] = "PIN Pad", serial[] = "S/N 0042";
+	static const uint32_t version = 0x01020304, protocols = SCARD_PROTOCOL_T0 | SCARD_PROTOCOL_T1, clock = 4000,
+			      rate = 10753, ifsd = 254, input = 65544, none = 0;
+	static const DWORD channel = 0x00200104, max_clock = 20000, max_rate = 344086, protocol = SCARD_PROTOCOL_T1;
+	static const unsigned char present = 2, active = 1, io_state[] = {0xA5, 0x00, 0x5A};
+
+	switch (tag) {
+	case SCARD_ATTR_VENDOR_NAME:
+		return give(vendor, sizeof vendor, length, value);
+	case SCARD_ATTR_VENDOR_IFD_TYPE:
+		return give(type, sizeof type - 1, length, value);
+	case SCARD_ATTR_VENDOR_IFD_SERIAL_NO:
+		return give(serial, sizeof serial, length, value);
+	case SCARD_ATTR_VENDOR_IFD_VERSION:
+		return give(&version, sizeof version, length, value);
+	case SCARD_ATTR_CHANNEL_ID:
+		return give(&channel, sizeof channel, length, value);
+	case SCARD_ATTR_ASYNC_PROTOCOL_TYPES:
+		return give(&protocols, sizeof protocols, length, value);
+	case SCARD_ATTR_CURRENT_PROTOCOL_TYPE:
+		return give(&protocol, sizeof protocol, length, value);
+	case SCARD_ATTR_DEFAULT_CLK:
+		return give(&clock, sizeof clock, length, value);
+	case SCARD_ATTR_MAX_CLK:
+		return give(&max_clock, sizeof max_clock, length, value);
+	case SCARD_ATTR_DEFAULT_DATA_RATE:
+		return give(&rate, sizeof rate, length, value);
+	case SCARD_ATTR_MAX_DATA_RATE:
+		return give(&max_rate, sizeof max_rate, length, value);
+	case SCARD_ATTR_MAX_IFSD:
+		return give(&ifsd, sizeof ifsd, length, value);
+	case SCARD_ATTR_MAXINPUT:
+		return give(&input, sizeof input, length, value);
+	case SCARD_ATTR_POWER_MGMT_SUPPORT:
+	case SCARD_ATTR_CHARACTERISTICS:
+		return give(&none, sizeof none, length, value);
+	case SCARD_ATTR_ICC_PRESENCE:
+		return give(&present, sizeof present, length, value);
+	case SCARD_ATTR_ICC_INTERFACE_STATUS:
+		return give(&active, sizeof active, length, value);
+	case SCARD_ATTR_CURRENT_IO_STATE:
+		return give(io_state, sizeof io_state, length, value);
+	case SCARD_ATTR_ATR_STRING:
+		return give(atr, sizeof atr, length, value);
+	}
+	return IFD_ERROR_TAG;
+}
+
 RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Value)
 {
 	static const unsigned char one = 1, many = READERS;
+	struct reader *r = reader_of(Lun);
+	RESPONSECODE rc = IFD_ERROR_TAG;
+	size_t i = 0;
 
-	(void)Lun;
 	switch (Tag) {
 	case TAG_IFD_ATR:
-	case SCARD_ATTR_ATR_STRING:
 		return give(atr, sizeof atr, Length, Value);
 	case TAG_IFD_SIMULTANEOUS_ACCESS:
 		return give(&many, 1, Length, Value);
@@ -495,16 +595,32 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 	case TAG_IFD_THREAD_SAFE:
 		return give(&one, 1, Length, Value);
 	}
-	return IFD_ERROR_TAG;
+	pthread_mutex_lock(&mutex);
+	while (i < r->attribute_count && r->attributes[i].tag != Tag)
+		i++;
+	if (i == r->attribute_count)
+		rc = usual_attribute(Tag, Length, Value);
+	else if (r->attributes[i].rc != IFD_SUCCESS)
+		rc = r->attributes[i].rc;
+	else
+		rc = give(r->attributes[i].bytes, r->attributes[i].length, Length, Value);
+	pthread_mutex_unlock(&mutex);
+	return rc;
 }
 
+/* Every attribute can be set. */
 RESPONSECODE IFDHSetCapabilities(DWORD Lun, DWORD Tag, DWORD Length, PUCHAR Value)
 {
-	(void)Lun;
-	(void)Tag;
-	(void)Length;
-	(void)Value;
-	return IFD_ERROR_SET_FAILURE;
+	struct attribute a = {.tag = Tag, .length = Length};
+	RESPONSECODE rc;
+
+	if (Length > sizeof a.bytes)
+		return IFD_ERROR_SET_FAILURE;
+	memcpy(a.bytes, Value, Length);
+	pthread_mutex_lock(&mutex);
+	rc = set_attribute(reader_of(Lun), &a);
+	pthread_mutex_unlock(&mutex);
+	return rc;
 }
 
 RESPONSECODE IFDHSetProtocolParameters(DWORD Lun, DWORD Protocol, UCHAR Flags, UCHAR PTS1, UCHAR PTS2, UCHAR PTS3)
@@ -521,13 +637,15 @@ RESPONSECODE IFDHSetProtocolParameters(DWORD Lun, DWORD Protocol, UCHAR Flags, U
 RESPONSECODE IFDHPowerICC(DWORD Lun, DWORD Action, PUCHAR Atr, PDWORD AtrLength)
 {
 	struct reader *r = reader_of(Lun);
+	RESPONSECODE rc;
 
 	pthread_mutex_lock(&mutex);
 	r->verified = 0;
+	rc = Action == IFD_POWER_DOWN ? IFD_SUCCESS : r->power;
 	pthread_mutex_unlock(&mutex);
-	if (Action == IFD_POWER_DOWN) {
+	if (Action == IFD_POWER_DOWN || rc != IFD_SUCCESS) {
 		*AtrLength = 0;
-		return IFD_SUCCESS;
+		return rc;
 	}
 	memcpy(Atr, atr, sizeof atr);
 	*AtrLength = sizeof atr;
