@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEB = pcscd libpcsclite-dev vsmartcard-vpcd gcc libc6-dev pkg-config \
 	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686
 
-.PHONY: run test generate check bench lint vet unit deps
+.PHONY: run test generate check bench lint vet unit abi deps
 
 # The guided tour, on the embedded virtual reader where no PC/SC service runs. Needs Go alone.
 run:
@@ -17,13 +17,18 @@ run:
 test: deps check lint vet unit
 
 deps:
-	@missing=; for p in $(DEB); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then \
-		command -v apt-get >/dev/null || { echo "make test needs these Debian packages or their like:$$missing" >&2; exit 1; }; \
-		echo "installing:$$missing"; \
-		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	fi
+	@$(call install,$(DEB))
+
+# Installs the Debian packages that are missing, and says which.
+define install
+missing=; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then \
+	command -v apt-get >/dev/null || { echo "make $@ needs these Debian packages or their like:$$missing" >&2; exit 1; }; \
+	echo "installing:$$missing"; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+fi
+endef
 
 generate:
 	go generate ./...
@@ -46,6 +51,11 @@ unit:
 	PCSC_MUST_RUN=1 go test -race -timeout 20m ./...
 	PCSC_MUST_RUN=1 CGO_ENABLED=1 go test -timeout 20m -tags pcsc_purego ./...
 	PCSC_MUST_RUN=1 CGO_ENABLED=0 go test -timeout 20m ./...
+
+# The spec against the headers, compilers and libraries of every target that Debian has them for.
+abi: deps
+	@$(call install,$$(go run ./internal/abi -packages))
+	PCSC_MUST_RUN=1 go run ./internal/abi
 
 bench: deps
 	go test ./internal/bench -run TestTable -count=1 -v -bench-table

@@ -28,12 +28,13 @@ const (
 type File struct {
 	Path    string // below the module's root, with slashes
 	Content []byte
+	Section string // if not the whole file is generated, the name of the part that is
 }
 
 // Emit makes all files from the model, in the order of their paths. It is a pure function.
 func Emit(m *Model) ([]File, error) {
 	var files []File
-	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitProtocol, emitDoc} {
+	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitProtocol, emitDoc, emitABI, emitReference} {
 		fs, err := emit(m)
 		if err != nil {
 			return nil, err

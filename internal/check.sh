@@ -13,6 +13,7 @@ status=0
 for dir in generated backend_cgo backend_purego pcsc; do
 	diff -ru "$dir" "$copy/$dir" || status=1
 done
+diff -u README.md "$copy/README.md" || status=1
 if [ $status != 0 ]; then
 	echo "the generated files are not what the spec gives; run go generate ./... and review the diff" >&2
 fi

@@ -14,6 +14,7 @@ type Document struct {
 	Structs          []*Struct         `yaml:"structs" doc:"C structures"`
 	Functions        []*Function       `yaml:"functions" doc:"PC/SC functions"`
 	Constants        []*Group          `yaml:"constants" doc:"constants, by the Go type they get"`
+	LeftOut          []*LeftOut        `yaml:"left_out" doc:"what headers define and the spec leaves out on purpose"`
 	Errors           []*Error          `yaml:"errors" doc:"return codes"`
 	AttributeClasses []*AttributeClass `yaml:"attribute_classes" doc:"classes of reader attributes: the upper 16 bits of an attribute"`
 	Attributes       []*Attribute      `yaml:"attributes" doc:"reader attributes"`
@@ -106,6 +107,26 @@ type Platform struct {
 	Doc       string     `yaml:"doc" spec:"required" doc:"what it is, in a sentence"`
 
 	Differences []*Difference `yaml:"differences" doc:"what a user of package pcsc has to know of it, in order, beside what follows from other entries"`
+	Proofs      []*Proof      `yaml:"proofs" doc:"how what the spec says of a target is checked, beside building and vetting all of them"`
+}
+
+// Proof is how what the spec says of a target is checked.
+type Proof struct {
+	Node     `yaml:"-"`
+	Target   string   `yaml:"target" spec:"required" doc:"GOOS/GOARCH, one of targets"`
+	Libc     string   `yaml:"libc" doc:"the C library, where it is not the usual one: musl, x32"`
+	Compiler string   `yaml:"compiler" doc:"the C compiler that checks layouts and constants against the headers, with flags; without one they are compared with a table"`
+	Packages []string `yaml:"packages" doc:"Debian packages that have the compiler"`
+	Cgo      string   `yaml:"cgo" doc:"the make target that runs the cgo backend"`
+	Dlopen   string   `yaml:"dlopen" doc:"the make target that runs the dlopen backend"`
+}
+
+// LeftOut is what headers define and the spec leaves out on purpose.
+type LeftOut struct {
+	Node    `yaml:"-"`
+	Names   []string `yaml:"names" spec:"required" doc:"names of macros; a * at the end stands for the rest of the name"`
+	Headers []string `yaml:"headers" doc:"platforms whose headers have them; all if not given"`
+	Why     string   `yaml:"why" spec:"required" doc:"why they are left out"`
 }
 
 // Difference is how a platform differs from others in what it does.
@@ -207,15 +228,16 @@ type See struct {
 // Param is a parameter of a function.
 type Param struct {
 	Node      `yaml:"-"`
-	Name      string `yaml:"name" spec:"required" doc:"C name"`
-	Type      string `yaml:"type" spec:"required" doc:"a scalar (of what it points to, for an out parameter), a structure, text, or pointer"`
-	Go        string `yaml:"go" doc:"Go name, for what the contract shows"`
-	Role      string `yaml:"role" spec:"required,enum=receiver|in|out|reserved|in_buffer|out_buffer|len|cap|out_len|inout_len|in_text|in_multitext|out_text|out_multitext|states|count|pci_in|pci_out|pointer|guid|guids|out_guid|out_guids|structs" doc:"what it is for"`
-	Of        string `yaml:"of" doc:"the buffer that a len, cap, out_len, inout_len or count belongs to"`
-	As        string `yaml:"as" doc:"the Go type that package pcsc gives it"`
-	Normalise string `yaml:"normalise" doc:"the constant group whose one meaning it is brought to"`
-	Nullable  bool   `yaml:"nullable" doc:"an empty list or string is passed as NULL"`
-	Doc       string `yaml:"doc" doc:"what it is, with its unit"`
+	Name      string               `yaml:"name" spec:"required" doc:"C name"`
+	Type      string               `yaml:"type" spec:"required" doc:"a scalar (of what it points to, for an out parameter), a structure, text, or pointer"`
+	Go        string               `yaml:"go" doc:"Go name, for what the contract shows"`
+	Role      string               `yaml:"role" spec:"required,enum=receiver|in|out|reserved|in_buffer|out_buffer|len|cap|out_len|inout_len|in_text|in_multitext|out_text|out_multitext|states|count|pci_in|pci_out|pointer|guid|guids|out_guid|out_guids|structs" doc:"what it is for"`
+	Of        string               `yaml:"of" doc:"the buffer that a len, cap, out_len, inout_len or count belongs to"`
+	As        string               `yaml:"as" doc:"the Go type that package pcsc gives it"`
+	Normalise string               `yaml:"normalise" doc:"the constant group whose one meaning it is brought to"`
+	Nullable  bool                 `yaml:"nullable" doc:"an empty list or string is passed as NULL"`
+	C         *PerPlatform[string] `yaml:"c" doc:"its C type in the headers, where that does not follow from type and role"`
+	Doc       string               `yaml:"doc" doc:"what it is, with its unit"`
 }
 
 // Group is a set of constants that share a Go type.

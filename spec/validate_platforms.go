@@ -67,6 +67,7 @@ func (v *validator) checkPlatforms() {
 		v.checkLibraries(p, path)
 		v.checkTargets(p, path)
 		v.checkDifferences(p, path)
+		v.checkProofs(p, path)
 	}
 	if fallback == nil && len(v.Platforms) > 0 {
 		p := v.Platforms[0]
@@ -95,6 +96,29 @@ func (v *validator) checkDifferences(p *Platform, path string) {
 		}
 		if j := slices.IndexFunc(p.Differences[:i], func(o *Difference) bool { return o.Text == d.Text }); j >= 0 {
 			v.add(pos, KindDuplicate, at, "is the text at %s already: remove one", p.Differences[j].At("text"))
+		}
+	}
+}
+
+// checkProofs checks that what is proved is a target, and proved once.
+func (v *validator) checkProofs(p *Platform, path string) {
+	var targets []string
+	for _, t := range p.Targets {
+		for _, arch := range t.GOARCH {
+			targets = append(targets, t.GOOS+"/"+arch)
+		}
+	}
+	for i, proof := range p.Proofs {
+		at := within(path, element("proofs", i))
+		if !slices.Contains(targets, proof.Target) {
+			v.unknown(proof.At("target"), KindTarget, join(at, "target"), "target of the platform", proof.Target, targets)
+		}
+		same := func(o *Proof) bool { return o.Target == proof.Target && o.Libc == proof.Libc }
+		if j := slices.IndexFunc(p.Proofs[:i], same); j >= 0 {
+			v.add(proof.At("target"), KindDuplicate, join(at, "target"), "%s is proved at %s already: keep one", proof.Target, p.Proofs[j].Pos)
+		}
+		if (proof.Compiler == "") != (proof.Packages == nil) {
+			v.add(proof.Pos, KindTarget, at, "compiler and packages go together: give both, or neither")
 		}
 	}
 }

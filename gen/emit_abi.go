@@ -1,0 +1,82 @@
+package gen
+
+import (
+	"fmt"
+	"strings"
+)
+
+// emitABI emits, for each platform, a C file that compiles with the platform's headers exactly if the spec is what they
+// say: every size, offset, sign and constant, as in the preamble of the cgo backend, and every function's prototype.
+// make abi compiles it with the compiler of each target.
+//
+//	static LONG (*const z_SCardCancel)(SCARDCONTEXT) = SCardCancel;
+func emitABI(m *Model) ([]File, error) {
+	var files []File
+	for _, p := range m.Platforms {
+		c := &cgoEmitter{model: m, platform: p}
+		c.printf("%s\n\n#include <stddef.h>\n#include <stdint.h>\n", header("functions", "types", "constants", "errors", "attributes", "features", "platforms"))
+		for _, h := range p.Cgo.Include {
+			c.printf("#include <%s>\n", h)
+		}
+		c.printf("\n")
+		c.assertTypes()
+		c.assertConstants()
+		c.printf("\n// A function of another type does not compile: pointers are not converted, and nor are functions.\n")
+		for _, fn := range m.Functions {
+			if fn.Available(p.Name) {
+				c.prototype(fn)
+			}
+		}
+		files = append(files, File{Path: "generated/abi/" + p.Name + ".c", Content: []byte(c.text.String())})
+	}
+	return files, nil
+}
+
+// prototype emits a pointer of the type that the spec gives a function, which the header's function is assigned to.
+func (c *cgoEmitter) prototype(fn *Function) {
+	var params []string
+	for _, a := range fn.Args {
+		params = append(params, c.paramType(a))
+	}
+	if params == nil {
+		params = []string{"void"}
+	}
+	returns, convention := "LONG", ""
+	if fn.TextOnly {
+		returns = "const char *"
+	}
+	if c.platform.Name == "windows" {
+		convention = "WINAPI "
+	}
+	symbol := fn.Symbols[c.platform.Name]
+	c.printf("%s (%s*const z_%s)(%s) = %s; // spec/functions.yaml: %s\n",
+		returns, convention, symbol, strings.Join(params, ", "), symbol, fn.Name)
+}
+
+// paramType is the C type of a parameter.
+func (c *cgoEmitter) paramType(a *Arg) string {
+	if t, ok := a.C.For(c.platform.Name); ok {
+		return t
+	}
+	typ := ""
+	switch {
+	case a.Scalar != nil:
+		typ = c.typeName(a.Scalar)
+	case a.Struct != nil:
+		typ = c.structName(a.Struct)
+	case a.Type == "text":
+		typ = "char"
+		if c.wide() {
+			typ = "WCHAR"
+		}
+	case a.Type == "pointer":
+		typ = "void"
+	}
+	switch a.Role {
+	case "receiver", "in", "len", "cap", "count":
+		return typ
+	case "in_buffer", "in_text", "in_multitext", "pci_in", "reserved", "pointer":
+		return fmt.Sprintf("const %s *", typ)
+	}
+	return typ + " *"
+}

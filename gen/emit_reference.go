@@ -1,0 +1,398 @@
+package gen
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gopcsc/gopcsc/spec"
+)
+
+// emitReference emits the tables for people, in Markdown: what there is on each platform and how it is checked.
+func emitReference(m *Model) ([]File, error) {
+	pages := []struct {
+		name, title string
+		emit        func(*page)
+		sources     []string
+	}{
+		{"functions", "Functions", (*page).functions, []string{"functions", "platforms"}},
+		{"constants", "Constants", (*page).constants, []string{"constants", "platforms"}},
+		{"errors", "Return codes", (*page).errors, []string{"errors", "platforms"}},
+		{"attributes", "Reader attributes", (*page).attributes, []string{"attributes", "platforms"}},
+		{"features", "Control codes and PC/SC part 10", (*page).features, []string{"features", "platforms"}},
+		{"statuswords", "Status words of ISO/IEC 7816-4", (*page).statuses, []string{"statuswords"}},
+		{"layouts", "Types and structures", (*page).layouts, []string{"types", "features", "platforms"}},
+		{"platforms", "Platforms, and how each is checked", (*page).platforms, []string{"platforms"}},
+	}
+	var files []File
+	index := &page{model: m}
+	index.printf("%s\n\n# Reference\n\nWhat the spec says of PC/SC, as tables.\n\n", markdownHeader("platforms"))
+	for _, p := range pages {
+		pg := &page{model: m}
+		pg.printf("%s\n\n# %s\n", markdownHeader(p.sources...), p.title)
+		p.emit(pg)
+		files = append(files, File{Path: "generated/reference/" + p.name + ".md", Content: []byte(pg.String())})
+		index.printf("- [%s](%s.md)\n", p.title, p.name)
+	}
+	support := &page{model: m}
+	support.support()
+	return append(files,
+		File{Path: "generated/reference/README.md", Content: []byte(index.String())},
+		File{Path: "README.md", Section: "support", Content: []byte(support.String())}), nil
+}
+
+// markdownHeader is the header of generated files, in a comment of Markdown.
+func markdownHeader(sources ...string) string {
+	return "<!-- " + strings.TrimPrefix(header(sources...), "// ") + " -->"
+}
+
+// page is a page of Markdown.
+type page struct {
+	strings.Builder
+	model *Model
+}
+
+func (p *page) printf(format string, args ...any) { fmt.Fprintf(p, format, args...) }
+
+// table adds a table, unless it has no rows.
+func (p *page) table(columns []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	p.printf("\n| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	for _, row := range rows {
+		for i := range row {
+			row[i] = strings.ReplaceAll(strings.ReplaceAll(row[i], "|", "\\|"), "\n", " ")
+		}
+		p.printf("| %s |\n", strings.Join(row, " | "))
+	}
+}
+
+// titles are the columns of the platforms.
+func (p *page) titles() (titles []string) {
+	for _, pl := range p.model.Platforms {
+		titles = append(titles, pl.Title)
+	}
+	return titles
+}
+
+// each makes a cell for each platform.
+func (p *page) each(cell func(*Platform) string) (cells []string) {
+	for _, pl := range p.model.Platforms {
+		cells = append(cells, cell(pl))
+	}
+	return cells
+}
+
+func code(s string) string { return "`" + s + "`" }
+
+func (p *page) functions() {
+	p.printf("\nEach cell is the symbol that the backends use. A function that a platform lacks gives an error that is\n" +
+		"`errors.ErrUnsupported` there; one that may be missing gives it where it is.\n")
+	var rows [][]string
+	for _, f := range p.model.Functions {
+		row := append([]string{code(f.Name)}, p.each(func(pl *Platform) string {
+			symbol, ok := f.Symbols[pl.Name]
+			switch {
+			case !ok:
+				return "no"
+			case f.Optional:
+				return code(symbol) + ", may be missing"
+			}
+			return code(symbol)
+		})...)
+		blocks := ""
+		if f.Blocking {
+			blocks = "yes"
+		}
+		rows = append(rows, append(row, blocks, f.Doc))
+	}
+	p.table(slices.Concat([]string{"function"}, p.titles(), []string{"can block", "what it does"}), rows)
+}
+
+// values makes the row of a constant: its value on each platform, and what the headers say of it.
+func (p *page) values(n *Named) []string {
+	row := p.native(n)
+	for i, pl := range p.model.Platforms {
+		if _, defined := n.Native[pl.Name]; !defined && n.Str == nil && row[i+2] != "no" {
+			row[i+2] += ", not in the headers"
+		}
+	}
+	return row
+}
+
+// native makes the row of a constant: its value on each platform.
+func (p *page) native(n *Named) []string {
+	return append([]string{code(n.Name), code(n.Go)}, p.each(func(pl *Platform) string {
+		if n.Str != nil {
+			return code(*n.Str)
+		}
+		v, ok := n.Value[pl.Name]
+		if !ok {
+			return "no"
+		}
+		if native, defined := n.Native[pl.Name]; defined && native.Value != v.Value {
+			return v.Text + ", " + native.Text + " in the library"
+		}
+		return v.Text
+	})...)
+}
+
+func (p *page) constants() {
+	columns := slices.Concat([]string{"C", "Go"}, p.titles())
+	var differ [][]string
+	for _, g := range p.model.Groups {
+		for _, n := range g.Values {
+			row := p.native(n)
+			if len(slices.Compact(slices.Clone(row[2:]))) > 1 {
+				differ = append(differ, row)
+			}
+		}
+	}
+	p.printf("\n## What differs\n")
+	p.table(columns, differ)
+	for _, g := range p.model.Groups {
+		p.printf("\n## %s\n\n%s\n", g.Name, g.Doc)
+		var rows [][]string
+		for _, n := range g.Values {
+			rows = append(rows, append(p.values(n), n.Doc))
+		}
+		p.table(append(slices.Clone(columns), "what it is"), rows)
+	}
+}
+
+func (p *page) errors() {
+	p.printf("\nCodes are compared as 32 bits, whatever the sign and the width of a LONG.\n")
+	var rows [][]string
+	for _, c := range p.model.Codes {
+		row := p.native(&c.Named)
+		cells := slices.Compact(slices.Clone(row[2:]))
+		rows = append(rows, []string{row[0], row[1], strings.Join(cells, "; "), c.Text, c.Hint})
+	}
+	p.table([]string{"C", "Go", "value", "meaning", "what to do"}, rows)
+}
+
+func (p *page) attributes() {
+	var rows [][]string
+	for _, a := range p.model.Attrs {
+		row := p.native(&a.Named)
+		unit := a.Decode
+		if a.Unit != "" {
+			unit += ", " + a.Unit
+		}
+		rows = append(rows, []string{row[0], row[1], strings.Join(slices.Compact(slices.Clone(row[2:])), "; "), unit, a.Doc})
+	}
+	p.table([]string{"C", "Go", "value", "type", "what it is"}, rows)
+}
+
+func (p *page) features() {
+	columns := slices.Concat([]string{"C", "Go"}, p.titles(), []string{"what it is"})
+	section := func(title string, all []*Named) {
+		var rows [][]string
+		for _, n := range all {
+			rows = append(rows, append(p.values(n), n.Doc))
+		}
+		p.printf("\n## %s\n", title)
+		p.table(columns, rows)
+	}
+	section("Control codes", p.model.Controls)
+	section("Features", p.model.Features)
+	var props []*Named
+	for _, x := range p.model.Props {
+		props = append(props, &x.Named)
+	}
+	section("Properties", props)
+}
+
+func (p *page) statuses() {
+	var rows [][]string
+	for _, s := range p.model.Statuses {
+		rows = append(rows, []string{s.Name, code(s.Go), s.Text})
+	}
+	p.table([]string{"status", "Go", "meaning"}, rows)
+}
+
+func (p *page) layouts() {
+	var abis []string
+	for _, a := range p.model.ABIs {
+		abis = append(abis, fmt.Sprintf("%s, %d bits", a.Platform.Title, a.Bits))
+	}
+	p.printf("\nSizes and offsets are in bytes; the bits are those of a pointer.\n\n## Types\n")
+	var rows [][]string
+	for _, s := range p.model.Scalars {
+		row := []string{code(s.Name)}
+		for _, a := range p.model.ABIs {
+			cell := "no"
+			if _, ok := s.C.For(a.Platform.Name); ok {
+				size, signed := s.Width(a)
+				cell = fmt.Sprint(size)
+				if signed {
+					cell += ", signed"
+				}
+			}
+			row = append(row, cell)
+		}
+		rows = append(rows, row)
+	}
+	p.table(append([]string{"type"}, abis...), rows)
+	for _, s := range p.model.Structs {
+		p.printf("\n## %s\n\n%s\n", s.Name, s.Doc)
+		rows := make([][]string, len(s.Fields)+1)
+		rows[0] = []string{"size"}
+		for i, f := range s.Fields {
+			rows[i+1] = []string{code(f.Name)}
+		}
+		var columns []string
+		for i, a := range p.model.ABIs {
+			l := s.Layouts[a.Name]
+			if l == nil {
+				continue
+			}
+			columns = append(columns, abis[i])
+			rows[0] = append(rows[0], fmt.Sprint(l.Size))
+			for j := range s.Fields {
+				cell := fmt.Sprintf("at %d, %d", l.Offsets[j], l.Sizes[j]*l.Lens[j])
+				rows[j+1] = append(rows[j+1], cell)
+			}
+		}
+		p.table(append([]string{"field"}, columns...), rows)
+	}
+}
+
+// target is a system and architecture with what is done to check it.
+type target struct {
+	name string
+	*spec.Target
+	proof *spec.Proof // nil if there is none
+}
+
+// targets lists the targets of a platform, those with another C library after the usual one.
+func (p *page) targets(pl *Platform) (targets []target) {
+	for _, t := range pl.Targets {
+		for _, arch := range t.GOARCH {
+			name := t.GOOS + "/" + arch
+			usual := true
+			for _, proof := range pl.Proofs {
+				if proof.Target != name {
+					continue
+				}
+				full := name
+				if proof.Libc != "" {
+					full += " (" + proof.Libc + ")"
+				} else {
+					usual = false
+				}
+				targets = append(targets, target{full, t, proof})
+			}
+			if usual {
+				targets = append(targets, target{name, t, nil})
+			}
+		}
+	}
+	slices.SortFunc(targets, func(a, b target) int { return strings.Compare(a.name, b.name) })
+	return targets
+}
+
+// dlopen says how the dlopen backend can be had without cgo.
+func (t target) dlopen() string {
+	switch {
+	case t.proof != nil && t.proof.Libc != "" && t.proof.Dlopen == "":
+		return "" // Go does not build for it
+	case !t.Dlopen:
+		return "no"
+	case t.Go != "":
+		return "from Go " + t.Go
+	case t.Flags != "":
+		return "with a tag and " + code(t.Flags)
+	}
+	return "yes"
+}
+
+// layouts says how layouts and constants are checked.
+func (t target) layouts() string {
+	switch {
+	case t.proof == nil:
+		return "as on other targets of the platform"
+	case t.proof.Compiler == "":
+		return "checked by table"
+	}
+	compiler, _, _ := strings.Cut(t.proof.Compiler, " ")
+	return "checked by compiler: " + code(compiler)
+}
+
+// runs says what runs where.
+func (t target) runs() string {
+	var runs []string
+	if t.proof != nil && t.proof.Cgo != "" {
+		runs = append(runs, "cgo: "+code("make "+t.proof.Cgo))
+	}
+	if t.proof != nil && t.proof.Dlopen != "" {
+		runs = append(runs, "dlopen: "+code("make "+t.proof.Dlopen))
+	}
+	if runs == nil {
+		return "no"
+	}
+	return strings.Join(runs, ", ")
+}
+
+func (p *page) platforms() {
+	p.printf("\n`make test` builds and vets every target under every choice of backend; `make abi` has the layouts, constants and\n" +
+		"prototypes of the spec checked by the compiler and the headers of a target, or by a table that such a compiler has\n" +
+		"printed. What runs, runs the conformance suite, or as much of it as the system can carry.\n")
+	for _, pl := range p.model.Platforms {
+		p.printf("\n## %s\n\n%s\n", pl.Title, pl.Doc)
+		var rows [][]string
+		for _, t := range p.targets(pl) {
+			rows = append(rows, []string{t.name, t.dlopen(), t.layouts(), t.runs()})
+		}
+		p.table([]string{"target", "dlopen backend without cgo", "layouts and constants", "run"}, rows)
+	}
+}
+
+// support is the table of the README: a row for each system.
+func (p *page) support() {
+	type line struct{ dlopen, compiler, table, run []string }
+	lines := map[string]*line{}
+	var systems []string
+	for _, pl := range p.model.Platforms {
+		for _, t := range p.targets(pl) {
+			system, arch, _ := strings.Cut(t.name, "/")
+			l := lines[system]
+			if l == nil {
+				l = &line{}
+				lines[system] = l
+				systems = append(systems, system)
+			}
+			if t.Dlopen && (t.proof == nil || t.proof.Libc == "") {
+				l.dlopen = append(l.dlopen, arch)
+			}
+			switch {
+			case t.proof == nil:
+			case t.proof.Compiler == "":
+				l.table = append(l.table, arch)
+			default:
+				l.compiler = append(l.compiler, arch)
+			}
+			if t.runs() != "no" {
+				l.run = append(l.run, arch)
+			}
+		}
+	}
+	slices.Sort(systems)
+	join := func(list []string) string {
+		if list == nil {
+			return "none"
+		}
+		return strings.Join(list, ", ")
+	}
+	var rows [][]string
+	for _, s := range systems {
+		l := lines[s]
+		checked := join(l.compiler)
+		if l.table != nil {
+			checked = join(l.table) + " (by table)"
+		}
+		rows = append(rows, []string{s, join(l.dlopen), checked, join(l.run)})
+	}
+	p.table([]string{"system", "dlopen backend without cgo", "layouts checked by compiler", "run by the tests"}, rows)
+}

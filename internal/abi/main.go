@@ -1,0 +1,202 @@
+// Command abi proves what the spec says of C: it compiles the C files that are generated from the spec, which assert
+// every size, offset, sign, constant and prototype, with the compiler and the headers of each target; it compares the
+// names that headers define, and the symbols that libraries export, with those of the spec; and it says of each target
+// how far it is proved.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/gopcsc/gopcsc/gen"
+	"github.com/gopcsc/gopcsc/spec"
+)
+
+func main() {
+	packages := flag.Bool("packages", false, "print the Debian packages that have the compilers, and do nothing")
+	include := flag.String("include", "", "a `folder` with headers, in place of the system's")
+	flag.Parse()
+	s, err := spec.LoadDir("spec")
+	if err == nil {
+		err = spec.Validate(s)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if *packages {
+		fmt.Println(strings.Join(compilerPackages(s), " "))
+		return
+	}
+	m, err := gen.Resolve(s)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	results := prove(s, m, *include)
+	failed := report(os.Stdout, results, os.Getenv("PCSC_MUST_RUN") == "1")
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// compilerPackages are the Debian packages of all compilers, each once.
+func compilerPackages(s *spec.Spec) (packages []string) {
+	for _, p := range s.Platforms {
+		for _, proof := range p.Proofs {
+			packages = append(packages, proof.Packages...)
+		}
+	}
+	slices.Sort(packages)
+	return slices.Compact(packages)
+}
+
+// outcome is how a proof went.
+type outcome string
+
+const (
+	passed outcome = "passed"
+	failed outcome = "FAILED"
+	notRun outcome = "not run"
+)
+
+// result is a proof of one target, or of what is the same for all of a platform's.
+type result struct {
+	target  string
+	what    string
+	outcome outcome
+	detail  string // what is wrong, or why it was not run
+	took    time.Duration
+}
+
+func prove(s *spec.Spec, m *gen.Model, include string) (results []result) {
+	for _, p := range s.Platforms {
+		var headers []string // flags of the first compiler that has the headers
+		for _, proof := range p.Proofs {
+			name := proof.Target
+			if proof.Libc != "" {
+				name += " (" + proof.Libc + ")"
+			}
+			if proof.Compiler == "" {
+				results = append(results, result{target: name, what: "layouts, by table: go test ./gen -run TestLayouts"})
+				continue
+			}
+			begin := time.Now()
+			compiler, err := newCompiler(p, proof, include)
+			r := result{target: name, what: "sizes, offsets, signs, constants, prototypes, by " + compiler.command[0]}
+			if err == nil {
+				err = compiler.check("generated/abi/" + p.Name + ".c")
+			}
+			r.set(err)
+			r.took = time.Since(begin)
+			results = append(results, r)
+			if headers == nil && r.outcome != notRun {
+				headers = compiler.command
+				r := result{target: p.Name, what: "names that the headers define"}
+				r.set(checkNames(s, m, p, compiler))
+				results = append(results, r)
+			}
+		}
+	}
+	return append(results, checkSymbols(m)...)
+}
+
+// set makes an outcome of an error.
+func (r *result) set(err error) {
+	switch e := err.(type) {
+	case nil:
+		r.outcome = passed
+	case missing:
+		r.outcome, r.detail = notRun, e.Error()
+	default:
+		r.outcome, r.detail = failed, err.Error()
+	}
+}
+
+// missing is an error that says what a proof lacks.
+type missing struct{ what string }
+
+func (m missing) Error() string { return m.what }
+
+// report prints the results and says whether there is a failure; with must, what was not run is one.
+func report(w *os.File, results []result, must bool) (bad bool) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	counts := map[outcome]int{}
+	for _, r := range results {
+		if r.outcome != "" {
+			counts[r.outcome]++
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", r.target, orDash(string(r.outcome)), seconds(r.took), r.what)
+	}
+	t.Flush()
+	for _, r := range results {
+		if r.detail != "" {
+			fmt.Fprintf(w, "\n%s, %s: %s\n%s\n", r.target, r.what, r.outcome, strings.TrimSpace(r.detail))
+		}
+	}
+	fmt.Fprintf(w, "\nabi: %d passed, %d failed, %d not run\n", counts[passed], counts[failed], counts[notRun])
+	return counts[failed] > 0 || must && counts[notRun] > 0
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func seconds(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}
+
+// compiler is a C compiler with the flags that find the headers of PC/SC.
+type compiler struct {
+	command []string
+}
+
+func newCompiler(p *spec.Platform, proof *spec.Proof, include string) (c compiler, err error) {
+	c.command = strings.Fields(proof.Compiler)
+	if _, err := exec.LookPath(c.command[0]); err != nil {
+		return c, missing{fmt.Sprintf("there is no %s: install %s", c.command[0], strings.Join(proof.Packages, " "))}
+	}
+	c.command = append(c.command, "-std=gnu11", "-Wall", "-Wextra", "-Werror")
+	switch {
+	case include != "":
+		c.command = append(c.command, "-I"+include)
+	case p.Cgo.PkgConfig != "":
+		flags, err := exec.Command("pkg-config", "--cflags", p.Cgo.PkgConfig).Output()
+		if err != nil {
+			return c, missing{"pkg-config does not know " + p.Cgo.PkgConfig}
+		}
+		c.command = append(c.command, strings.Fields(string(flags))...)
+	}
+	return c, nil
+}
+
+// run runs the compiler and returns what it prints.
+func (c compiler) run(stdin string, args ...string) (string, error) {
+	cmd := exec.Command(c.command[0], append(slices.Clone(c.command[1:]), args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", c.command[0], err, stderr.String())
+	}
+	return string(out), nil
+}
+
+// check compiles a file, and throws the result away.
+func (c compiler) check(file string) error {
+	_, err := c.run("", "-fsyntax-only", file)
+	return err
+}
