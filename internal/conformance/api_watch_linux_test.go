@@ -23,7 +23,10 @@ import (
 func init() {
 	watchTests = append(watchTests, apiTest{"Hang", func(t *testing.T, s *apiSuite) {
 		// A service that is stopped can't end a wait. The loop is let go.
-		real, ok := s.Service.(*realService)
+		service, ok := s.Service.(interface {
+			Suspend()
+			Resume()
+		})
 		if !ok {
 			return
 		}
@@ -34,12 +37,12 @@ func init() {
 			return pulled{e, err, ok}
 		})
 		requireNotYet(t, ended, "watch")
-		require.NoError(t, syscall.Kill(real.PID(), syscall.SIGSTOP))
+		service.Suspend()
 		begin := time.Now()
 		w.cancel()
 		p := requireSoon(t, ended, "watch")
 		took := time.Since(begin)
-		require.NoError(t, syscall.Kill(real.PID(), syscall.SIGCONT))
+		service.Resume()
 		require.ErrorIs(t, p.err, context.Canceled)
 		require.Less(t, took, 1500*time.Millisecond)
 		t.Logf("let go after %v", took)
@@ -47,6 +50,9 @@ func init() {
 		requireNoWatcher(t)
 	}})
 }
+
+func (s *realService) Suspend() { _ = syscall.Kill(s.PID(), syscall.SIGSTOP) }
+func (s *realService) Resume()  { _ = syscall.Kill(s.PID(), syscall.SIGCONT) }
 
 // idleEnv is set in the process that is measured, and says how its watch idles.
 const idleEnv = "CONFORMANCE_IDLE_WATCH"

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -32,7 +33,7 @@ var contextTests = []subtest{
 			require.NotZero(t, ctx)
 			requireOK(t, s.Backend.IsValidContext(ctx))
 			requireOK(t, s.Backend.ReleaseContext(ctx))
-			requireCode(t, winscard.ErrInvalidHandle, s.Backend.IsValidContext(ctx))
+			s.requireReleased(t, ctx)
 		}
 	}},
 	{"Many", func(t *testing.T, s *suite) {
@@ -70,7 +71,9 @@ var contextTests = []subtest{
 	}},
 	{"Text", func(t *testing.T, s *suite) {
 		for _, code := range []winscard.Code{winscard.Success, winscard.ErrNoSmartcard, winscard.ErrRemovedCard} {
-			require.NotEmpty(t, s.Backend.StringifyError(code))
+			if runtime.GOOS != "windows" { // which has no such function
+				require.NotEmpty(t, s.Backend.StringifyError(code))
+			}
 			require.NotContains(t, s.Backend.StringifyError(code), "\x00")
 		}
 		for _, code := range []winscard.Code{1, 0x7FFFFFFF, 0x80000000, ^winscard.Code(0), winscard.ErrUnavailable} {
@@ -96,7 +99,7 @@ var nameTests = []subtest{
 			{real[:len(real)-1], winscard.ErrUnknownReader},
 			{strings.ToUpper(real), winscard.ErrUnknownReader},
 			{winscard.PnPNotification, winscard.ErrUnknownReader},
-			{"\xff\xfe not UTF-8", winscard.ErrUnknownReader},
+			{"\xff\xfe not UTF-8", s.Quirks.Undecodable},
 			{"Lesegerät é 読取装置", winscard.ErrUnknownReader},
 			// Above 128 bytes the library does not ask the daemon.
 			{strings.Repeat("x", winscard.MaxReaderName-1), winscard.ErrUnknownReader},
@@ -128,7 +131,7 @@ var nameTests = []subtest{
 			{"no such reader", winscard.ErrUnknownReader},
 			{real + " ", winscard.ErrUnknownReader},
 			{real[:len(real)-1], winscard.ErrUnknownReader},
-			{"\xff\xfe not UTF-8", winscard.ErrUnknownReader},
+			{"\xff\xfe not UTF-8", s.Quirks.Undecodable},
 			{strings.Repeat("x", winscard.MaxReaderName), winscard.ErrUnknownReader},
 			{strings.Repeat("x", 10_000), winscard.ErrUnknownReader},
 			{"\x00", winscard.ErrInvalidParameter},
@@ -207,7 +210,7 @@ type cardCall struct {
 func (s *suite) cardCalls() []cardCall {
 	return []cardCall{
 		{"Status", func(b winscard.Backend, card winscard.Card) winscard.Code {
-			_, _, _, _, rc := b.Status(card, make([]byte, 256), make([]byte, 36))
+			_, _, _, _, rc := b.Status(card, make([]byte, 512), make([]byte, 36))
 			return rc
 		}},
 		{"Transmit", func(b winscard.Backend, card winscard.Card) winscard.Code {

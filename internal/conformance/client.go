@@ -23,7 +23,6 @@ const (
 	undefined = uint32(winscard.ProtocolUndefined)
 	t0        = uint32(winscard.ProtocolT0)
 	t1        = uint32(winscard.ProtocolT1)
-	raw       = uint32(winscard.ProtocolRaw)
 	anyT      = t0 | t1
 
 	leave   = uint32(winscard.LeaveCard)
@@ -83,6 +82,15 @@ func (s *suite) connect(t *testing.T, ctx winscard.Context, reader int, share, p
 	return card
 }
 
+// requireReleased requires that a context that was released is a handle no more.
+func (s *suite) requireReleased(t *testing.T, ctx winscard.Context) {
+	t.Helper()
+	if !s.Quirks.HandlesAreAddresses {
+		requireCode(t, winscard.ErrInvalidHandle, s.Backend.IsValidContext(ctx))
+		requireCode(t, winscard.ErrInvalidHandle, s.Backend.ReleaseContext(ctx))
+	}
+}
+
 // session is a context with a shared connection.
 func (s *suite) session(t *testing.T, reader int) (winscard.Context, winscard.Card) {
 	t.Helper()
@@ -131,6 +139,15 @@ func split(t *testing.T, multi []byte) []string {
 		}
 	}
 	return list
+}
+
+// name is the name that Status gave.
+func (s *suite) name(buf []byte) string {
+	name, rest, _ := strings.Cut(string(buf), "\x00")
+	if s.Quirks.NamesEndLate {
+		return name
+	}
+	return name + strings.TrimRight(rest, "\x00")
 }
 
 // A wait is a GetStatusChange under way.

@@ -323,12 +323,12 @@ func (s *suite) mixedCall(f *failures, r *rand.Rand, ctx winscard.Context, card 
 	case 0, 1, 2:
 		return s.exchange(f, card, t1, 4+r.IntN(3000), 2+r.IntN(3000))
 	case 3:
-		name, atr := make([]byte, 128), make([]byte, 36)
+		name, atr := make([]byte, 512), make([]byte, 36)
 		n, _, protocol, atrLen, rc := b.Status(card, name, atr)
 		if !f.check(winscard.Success, rc, "Status") {
 			return false
 		}
-		if got := strings.TrimRight(string(name[:n]), "\x00"); got != s.readers[readerA] ||
+		if got := s.name(name[:n]); got != s.readers[readerA] ||
 			protocol != t1 || !slices.Equal(atr[:atrLen], s.a.ATR()) {
 			f.add("Status: %q, protocol %d, ATR % x", got, protocol, atr[:atrLen])
 			return false

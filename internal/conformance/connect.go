@@ -12,19 +12,24 @@ import (
 
 // protocolTable is what a connection gives for the protocols asked for, when
 // the card has just been reset.
-var protocolTable = []struct {
+func (s *suite) protocolTable() []protocolRow {
+	raw := s.raw()
+	return []protocolRow{
+		{protocols: undefined, a: mismatch, b: mismatch},
+		{protocols: t0, a: active(t0), b: active(t0)},
+		{protocols: t1, a: active(t1), b: mismatch},
+		{protocols: anyT, a: active(t1), b: active(t0)},
+		{protocols: raw, a: active(raw), b: active(raw), direct: raw},
+		{protocols: raw | anyT, a: active(raw), b: active(raw), direct: raw},
+		{protocols: uint32(winscard.ProtocolT15), a: mismatch, b: mismatch},
+		{protocols: uint32(winscard.ProtocolT15) | t0, a: active(t0), b: active(t0)},
+	}
+}
+
+type protocolRow struct {
 	protocols uint32
 	a, b      protocolResult // card A offers T=0 and T=1, card B T=0
 	direct    uint32
-}{
-	{protocols: undefined, a: mismatch, b: mismatch},
-	{protocols: t0, a: active(t0), b: active(t0)},
-	{protocols: t1, a: active(t1), b: mismatch},
-	{protocols: anyT, a: active(t1), b: active(t0)},
-	{protocols: raw, a: active(raw), b: active(raw), direct: raw},
-	{protocols: raw | anyT, a: active(raw), b: active(raw), direct: raw},
-	{protocols: uint32(winscard.ProtocolT15), a: mismatch, b: mismatch},
-	{protocols: uint32(winscard.ProtocolT15) | t0, a: active(t0), b: active(t0)},
 }
 
 type protocolResult struct {
@@ -41,10 +46,13 @@ var shareModes = []struct {
 	value uint32
 }{{"exclusive", exclusive}, {"shared", shared}, {"direct", direct}}
 
+// raw is the raw protocol of the service.
+func (s *suite) raw() uint32 { return uint32(s.Quirks.Raw) }
+
 // forget makes pcscd forget the protocol of a card.
 func (s *suite) forget(t *testing.T, ctx winscard.Context, reader int) {
 	t.Helper()
-	card, _, rc := s.Backend.Connect(ctx, s.readers[reader], shared, raw)
+	card, _, rc := s.Backend.Connect(ctx, s.readers[reader], shared, s.raw())
 	requireOK(t, rc)
 	requireOK(t, s.Backend.Disconnect(card, reset))
 }
@@ -52,7 +60,7 @@ func (s *suite) forget(t *testing.T, ctx winscard.Context, reader int) {
 var connectTests = []subtest{
 	{"Protocols", func(t *testing.T, s *suite) {
 		ctx := s.establish(t)
-		for _, row := range protocolTable {
+		for _, row := range s.protocolTable() {
 			for reader, want := range []protocolResult{readerA: row.a, readerB: row.b} {
 				for _, mode := range shareModes {
 					if mode.value == direct {
@@ -82,7 +90,7 @@ var connectTests = []subtest{
 		ctx := s.establish(t)
 		for reader := range []int{readerA, readerB} {
 			card := s.connect(t, ctx, reader, shared, t0)
-			for _, row := range protocolTable {
+			for _, row := range s.protocolTable() {
 				want := row.a
 				if reader == readerB {
 					want = row.b
@@ -163,7 +171,7 @@ var connectTests = []subtest{
 		ctx := s.establish(t)
 		reader := s.readers[readerEmpty]
 		for _, share := range []uint32{exclusive, shared} {
-			for _, protocols := range []uint32{t0, t1, anyT, raw} {
+			for _, protocols := range []uint32{t0, t1, anyT, s.raw()} {
 				card, _, rc := s.Backend.Connect(ctx, reader, share, protocols)
 				requireCode(t, winscard.ErrNoSmartcard, rc)
 				require.Zero(t, card)
@@ -174,11 +182,11 @@ var connectTests = []subtest{
 			requireOK(t, rc)
 			require.Equal(t, undefined, protocol)
 
-			buf, atr := make([]byte, 256), make([]byte, 36)
+			buf, atr := make([]byte, 512), make([]byte, 36)
 			n, st, protocol, atrLen, rc := s.Backend.Status(card, buf, atr)
 			requireOK(t, rc)
-			require.Equal(t, []string{reader}, split(t, buf[:n]))
-			require.Equal(t, uint32(winscard.CardAbsent), st&0xFFFF)
+			require.Equal(t, reader, s.name(buf[:n]))
+			require.Equal(t, uint32(s.Quirks.Absent), st&0xFFFF)
 			require.Equal(t, undefined, protocol)
 			require.Zero(t, atrLen)
 

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
@@ -13,6 +14,9 @@ type Environment struct {
 	Service  Service
 	Features Features
 	Quirks   Quirks
+	// Missing are subtests that the library below the backend can't pass, and why, by their names below that of the
+	// suite. They don't run. A name that there is no subtest of fails the suite.
+	Missing map[string]string
 }
 
 // A Service is what a backend talks to. Readers are numbered from 0, in the
@@ -74,37 +78,73 @@ type Quirks struct {
 	Eject winscard.Code
 	// Control is the answer to a control code that the reader does not know.
 	Control winscard.Code
+	// Raw is the raw protocol.
+	Raw winscard.Protocol
+	// UTF16 says that the library counts texts in UTF-16: what a buffer needs is reported as three bytes a unit.
+	UTF16 bool
+	// NeededLost says that the library keeps the needed length to itself when a buffer is too small.
+	NeededLost bool
+	// Unsupported is the answer to what the driver does not know, and Undecodable that to a name that is not UTF-8.
+	Unsupported, Undecodable winscard.Code
+	// NamesEndLate says that Status gives what happens to lie in memory behind the name, too.
+	NamesEndLate bool
+	// HandlesAreAddresses says that the library reads memory at whatever it gets as a handle: no bad one is tried.
+	HandlesAreAddresses bool
+	// LibraryMax is the largest buffer that the library does not refuse.
+	LibraryMax int
+	// Absent is the state of a reader without a card, as the backend makes it of the library's.
+	Absent winscard.CardState
+}
+
+// usualQuirks are those of a libpcsclite on its own.
+func usualQuirks() Quirks {
+	return Quirks{
+		Unsupported: winscard.ErrUnsupportedFeature,
+		Undecodable: winscard.ErrUnknownReader,
+		LibraryMax:  winscard.MaxBufferSizeExtended,
+		Absent:      winscard.CardAbsent,
+		Raw:         winscard.ProtocolRaw,
+		Control:     winscard.ErrUnsupportedFeature,
+		Eject:       winscard.ErrUnsupportedFeature,
+		SetAttrib:   winscard.ErrNotTransacted,
+	}
 }
 
 // Real is a backend on a real pcscd. The service lives as long as the test.
 func Real(t *testing.T, backend winscard.Backend) Environment {
 	t.Helper()
-	return Environment{
+	q := usualQuirks()
+	q.MaxAPDU = 0xFFFF
+	q.TooLong = winscard.ErrNotTransacted
+	q.ATRAttribute = 0x0303 // TAG_IFD_ATR of drivers
+	q.Attributes = map[winscard.Attribute]winscard.Code{
+		winscard.AttrATRString: winscard.ErrUnsupportedFeature,
+		// vpcd says "unknown, length 0", and pcscd, which knows the
+		// name, then finds the length too small.
+		winscard.AttrDeviceFriendlyName: winscard.ErrInsufficientBuffer,
+		winscard.AttrDeviceSystemName:   winscard.ErrInsufficientBuffer,
+	}
+	env := Environment{
 		Backend:  backend,
 		Service:  RealService(t),
 		Features: Features{Outages: true},
-		Quirks: Quirks{
-			MaxAPDU:      0xFFFF,
-			TooLong:      winscard.ErrNotTransacted,
-			ATRAttribute: 0x0303, // TAG_IFD_ATR of drivers
-			Attributes: map[winscard.Attribute]winscard.Code{
-				winscard.AttrATRString: winscard.ErrUnsupportedFeature,
-				// vpcd says "unknown, length 0", and pcscd, which knows the
-				// name, then finds the length too small.
-				winscard.AttrDeviceFriendlyName: winscard.ErrInsufficientBuffer,
-				winscard.AttrDeviceSystemName:   winscard.ErrInsufficientBuffer,
-			},
-			SetAttrib:         winscard.ErrNotTransacted,
-			Control:           winscard.ErrUnsupportedFeature,
-			EndAfterExclusive: winscard.Success,
-			Eject:             winscard.ErrUnsupportedFeature,
-		},
+		Quirks:   q,
 	}
+	if runtime.GOOS == "windows" {
+		env.wine()
+	}
+	return env
 }
 
-// RealService is a private pcscd with vpcd's readers. It does not run yet.
+// RealService is a private pcscd with vpcd's readers, of this process or of the one that runs services for it. It does
+// not run yet.
 func RealService(tb testing.TB) Service {
 	tb.Helper()
+	if pcscdtest.HasRemote() {
+		svc := pcscdtest.StartRemote(tb, 0)
+		svc.Stop()
+		return &remoteService{svc}
+	}
 	svc := pcscdtest.Start(tb, pcscdtest.WithReaders(0))
 	svc.Stop()
 	return &realService{Service: svc}
@@ -122,3 +162,15 @@ func (s *realService) Start(readers int) {
 
 func (s *realService) Restart()                      { s.Service.Restart() }
 func (s *realService) Insert(reader int, card *Card) { s.Service.Insert(reader, card) }
+
+type remoteService struct {
+	*pcscdtest.Remote
+}
+
+func (s *remoteService) Start(readers int) {
+	s.Remote.Restart(0)
+	s.Remote.Restart(readers)
+}
+
+func (s *remoteService) Restart()                      { s.Remote.Restart(-1) }
+func (s *remoteService) Insert(reader int, card *Card) { s.Remote.Insert(reader, card) }

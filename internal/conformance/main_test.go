@@ -11,7 +11,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	pcscdtest.Prepare()
+	if !pcscdtest.HasRemote() {
+		pcscdtest.Prepare()
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		cstub.Clean()
 		os.Exit(code)

@@ -14,10 +14,10 @@ var statusTests = []subtest{
 	{"Fields", func(t *testing.T, s *suite) {
 		for reader, protocol := range []uint32{readerA: t1, readerB: t0} {
 			_, card := s.session(t, reader)
-			buf, atr := make([]byte, 256), make([]byte, winscard.ReaderStateATRSize)
+			buf, atr := make([]byte, 512), make([]byte, winscard.ReaderStateATRSize)
 			n, st, active, atrLen, rc := s.Backend.Status(card, buf, atr)
 			requireOK(t, rc)
-			require.Equal(t, []string{s.readers[reader]}, split(t, buf[:n]))
+			require.Equal(t, s.readers[reader], s.name(buf[:n]))
 			require.Equal(t, inUse, st&0xFFFF)
 			require.NotZero(t, counter(st), "the insertion was counted")
 			require.Equal(t, protocol, active)
@@ -28,10 +28,11 @@ var statusTests = []subtest{
 		_, card := s.session(t, readerA)
 		atrSize := len(s.a.ATR())
 		// pcsc-lite ends the name with a single NUL.
-		size := len(s.readers[readerA]) + 1
-		if n, _, _, _, _ := s.Backend.Status(card, nil, nil); n == size+1 {
-			size++
+		whole := len(s.readers[readerA]) + 1
+		if n, _, _, _, _ := s.Backend.Status(card, nil, nil); n == s.needed(whole+1) {
+			whole++
 		}
+		size := s.needed(whole)
 		const ok, small = winscard.Success, winscard.ErrInsufficientBuffer
 		for _, test := range []struct {
 			readers, atr int
@@ -44,18 +45,23 @@ var statusTests = []subtest{
 			{size + 1000, 1000, ok},
 			{size - 1, atrSize, small},
 			{size - 1, 0, small},
-			{1, 0, small},
+			{3, 0, small},
 			{size, atrSize - 1, small},
 			{0, atrSize - 1, small},
 			{0, 1, small},
-			{1, 1, small},
+			{3, 1, small},
 		} {
 			readers, readersIntact := guarded(t, test.readers)
 			atr, atrIntact := guarded(t, test.atr)
 			n, st, protocol, atrLen, rc := s.Backend.Status(card, readers, atr)
 			requireCode(t, test.want, rc, "%+v", test)
-			require.Equal(t, size, n, "%+v", test)
-			require.Equal(t, atrSize, atrLen, "%+v", test)
+			if want := size; rc == ok || !s.Quirks.NeededLost {
+				if rc == ok && test.readers > 0 {
+					want = whole
+				}
+				require.Equal(t, want, n, "%+v", test)
+				require.Equal(t, atrSize, atrLen, "%+v", test)
+			}
 			require.Equal(t, inUse, st&0xFFFF, "%+v", test)
 			require.Equal(t, t1, protocol, "%+v", test)
 			readersIntact(test)
@@ -119,7 +125,7 @@ var attributeTests = []subtest{
 		for _, id := range []winscard.Attribute{unknownAttribute, 0xFFFFFFFF, 0x80000000} {
 			for _, room := range []int{0, 1, maxAttribute} {
 				_, rc := s.Backend.GetAttrib(card, uint32(id), make([]byte, room))
-				requireCode(t, winscard.ErrUnsupportedFeature, rc, "attribute %#x, %d bytes", id, room)
+				requireCode(t, s.Quirks.Unsupported, rc, "attribute %#x, %d bytes", id, room)
 			}
 		}
 	}},
@@ -154,7 +160,9 @@ func (s *suite) attribute(t *testing.T, card winscard.Card, id winscard.Attribut
 		buf, intact := guarded(t, room)
 		n, rc := s.Backend.GetAttrib(card, uint32(id), buf)
 		requireCode(t, winscard.ErrInsufficientBuffer, rc, "attribute %#x, %d bytes", id, room)
-		require.Equal(t, len(want), n, "needed length of attribute %#x", id)
+		if !s.Quirks.NeededLost {
+			require.Equal(t, len(want), n, "needed length of attribute %#x", id)
+		}
 		intact(id, room)
 	}
 }
@@ -180,7 +188,7 @@ var controlTests = []subtest{
 	}},
 	{"Oversized", func(t *testing.T, s *suite) {
 		_, card := s.session(t, readerA)
-		for _, n := range []int{winscard.MaxBufferSizeExtended + 1, 1 << 20} {
+		for _, n := range []int{s.Quirks.LibraryMax + 1, 1 << 20} {
 			_, rc := s.Backend.Control(card, unknownControl, make([]byte, n), make([]byte, 100))
 			requireCode(t, winscard.ErrInsufficientBuffer, rc)
 		}

@@ -81,7 +81,9 @@ var transmitTests = []subtest{
 			before := s.a.Commands()
 			n, rc := s.Backend.Transmit(card, t1, apdu, buf)
 			requireCode(t, winscard.ErrInsufficientBuffer, rc, "%+v", test)
-			require.Equal(t, test.answer, n, "needed length")
+			if !s.Quirks.NeededLost {
+				require.Equal(t, test.answer, n, "needed length")
+			}
 			require.Equal(t, before+1, s.a.Commands(), "sent once")
 			require.Equal(t, crc32.ChecksumIEEE(apdu), s.a.Last())
 			intact(test)
@@ -110,7 +112,7 @@ var transmitTests = []subtest{
 		// What the reader refuses is in Outage/Oversized: it costs the card.
 		_, card := s.session(t, readerA)
 		before := s.a.Commands()
-		for _, n := range []int{winscard.MaxBufferSizeExtended + 1, 1 << 17, 1 << 20} {
+		for _, n := range []int{s.Quirks.LibraryMax + 1, 1 << 17, 1 << 20} {
 			_, rc := s.Backend.Transmit(card, t1, make([]byte, n), make([]byte, 258))
 			requireCode(t, winscard.ErrInsufficientBuffer, rc, "%d bytes", n)
 		}
@@ -128,7 +130,7 @@ var transmitTests = []subtest{
 		}
 	}},
 	{"PCI", func(t *testing.T, s *suite) {
-		ctx := s.establish(t)
+		ctx, raw := s.establish(t), s.raw()
 		for _, test := range []struct {
 			protocol, pci uint32
 			want          winscard.Code

@@ -11,18 +11,14 @@ import (
 func Virtual() Environment {
 	service := virtual.New()
 	service.Stop()
+	quirks := usualQuirks()
+	quirks.MaxAPDU = winscard.MaxBufferSizeExtended
+	quirks.ATRAttribute = winscard.AttrATRString
 	return Environment{
 		Backend:  service,
 		Service:  VirtualService(service),
 		Features: Features{Outages: true, HotPlug: true},
-		Quirks: Quirks{
-			MaxAPDU:           winscard.MaxBufferSizeExtended,
-			ATRAttribute:      winscard.AttrATRString,
-			SetAttrib:         winscard.ErrNotTransacted,
-			Control:           winscard.ErrUnsupportedFeature,
-			EndAfterExclusive: winscard.Success,
-			Eject:             winscard.ErrUnsupportedFeature,
-		},
+		Quirks:   quirks,
 	}
 }
 

@@ -1,0 +1,48 @@
+package conformance
+
+import "github.com/gopcsc/gopcsc/generated/winscard"
+
+// wine makes an environment of one whose library is the winscard.dll of wine, which hands calls on to libpcsclite
+// almost as they are. So it shows what the backend makes of calls, not what Windows answers to them: codes and values
+// are pcsc-lite's.
+func (e *Environment) wine() {
+	const pcscliteUnsupported = winscard.Code(0x8010001F)
+	q := &e.Quirks
+	q.HandlesAreAddresses = true
+	q.NamesEndLate = true
+	q.Unsupported, q.Control, q.Eject = pcscliteUnsupported, pcscliteUnsupported, pcscliteUnsupported
+	q.Attributes[winscard.AttrATRString] = pcscliteUnsupported
+	q.Undecodable = winscard.ErrInvalidParameter // by the backend: it has no form in UTF-16
+	q.Raw = 4
+	q.LibraryMax = 65548
+	// 2 is "present" on Windows.
+	q.Absent = winscard.CardPresent
+	q.UTF16 = true
+	q.NeededLost = true
+
+	const (
+		noBelief = "wine's SCardGetStatusChange does not hand dwCurrentState on, so every reader is news and it never waits"
+		noWait   = "needs a wait, and wine's SCardGetStatusChange never waits, as it does not hand dwCurrentState on"
+		handles  = "wine's handles are addresses: it reads the memory at whatever it gets, and the process dies"
+	)
+	e.Missing = map[string]string{
+		"AllReadersAtOnce":                   noBelief,
+		"Context/CancelIdle":                 noWait,
+		"Handles/Contexts":                   handles,
+		"Handles/Cards":                      handles,
+		"Status/Buffers":                     "wine's SCardStatus takes the name for a multi-string and counts the memory behind it",
+		"StatusChange/TimesOut":              noWait,
+		"StatusChange/Ignore":                noBelief,
+		"StatusChange/WrongBelief":           noBelief,
+		"StatusChange/OneOfSeveral":          noBelief,
+		"StatusChange/CancelBefore":          noWait,
+		"StatusChange/CancelDuring":          noWait,
+		"StatusChange/CancelAfter":           noWait,
+		"StatusChange/WaitsWhileOthersWork":  noWait,
+		"StatusChange/InsertAndRemove":       noWait,
+		"Concurrency/ManyWaitersOnOneReader": noWait,
+		"Concurrency/CancelStorm":            noWait,
+		"Outage/KilledDuringWait":            noWait,
+		"Outage/StoppedDuringWait":           noWait,
+	}
+}
