@@ -149,7 +149,7 @@ var connectTests = []subtest{
 			{shared, undefined, leave, winscard.ErrProtoMismatch, winscard.ErrProtoMismatch},
 			{exclusive, undefined, leave, winscard.ErrProtoMismatch, winscard.ErrProtoMismatch},
 			{shared, 0x80000000, leave, winscard.ErrProtoMismatch, winscard.ErrProtoMismatch},
-			{shared, badAll &^ 7 &^ 0x1000, leave, winscard.ErrProtoMismatch, winscard.ErrProtoMismatch},
+			{shared, badAll &^ 7 &^ 0x1000 &^ s.raw(), leave, winscard.ErrProtoMismatch, winscard.ErrProtoMismatch},
 		} {
 			msg := fmt.Sprintf("share %#x, protocols %#x", test.share, test.protocols)
 			_, _, rc := s.Backend.Connect(ctx, s.readers[readerA], test.share, test.protocols)

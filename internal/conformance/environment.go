@@ -17,6 +17,8 @@ type Environment struct {
 	// Missing are subtests that the library below the backend can't pass, and why, by their names below that of the
 	// suite. They don't run. A name that there is no subtest of fails the suite.
 	Missing map[string]string
+	// MissingAPI is the same for the suite of package pcsc.
+	MissingAPI map[string]string
 }
 
 // A Service is what a backend talks to. Readers are numbered from 0, in the

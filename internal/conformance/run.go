@@ -106,14 +106,22 @@ func Run(t *testing.T, env Environment) {
 		s.Service.Start(0)
 	}
 	requireDescriptors(t, before)
-	for name := range env.Missing {
+	s.requireKnown(t, env.Missing)
+}
+
+// requireKnown requires that what is listed as missing exists.
+func (s *suite) requireKnown(t *testing.T, missing map[string]string) {
+	t.Helper()
+	for name := range missing {
 		require.True(t, s.left[name], "%q is listed as missing, and there is no such subtest", name)
 	}
 }
 
 // missing says whether the service can't pass a subtest.
-func (s *suite) missing(t *testing.T, name string) bool {
-	reason, missing := s.Missing[name]
+func (s *suite) missing(t *testing.T, name string) bool { return s.missingOf(t, s.Missing, name) }
+
+func (s *suite) missingOf(t *testing.T, list map[string]string, name string) bool {
+	reason, missing := list[name]
 	if missing {
 		s.left[name] = true
 		t.Logf("left out: %s: %s", name, reason)

@@ -13,6 +13,7 @@ func Virtual() Environment {
 	service.Stop()
 	quirks := usualQuirks()
 	quirks.MaxAPDU = winscard.MaxBufferSizeExtended
+	quirks.LibraryMax = 65548
 	quirks.ATRAttribute = winscard.AttrATRString
 	return Environment{
 		Backend:  service,

@@ -24,7 +24,26 @@ func (e *Environment) wine() {
 		noBelief = "wine's SCardGetStatusChange does not hand dwCurrentState on, so every reader is news and it never waits"
 		noWait   = "needs a wait, and wine's SCardGetStatusChange never waits, as it does not hand dwCurrentState on"
 		handles  = "wine's handles are addresses: it reads the memory at whatever it gets, and the process dies"
+		code     = "wine hands on pcsc-lite's code for an unsupported feature, which is SCARD_E_UNEXPECTED on Windows"
 	)
+	e.MissingAPI = map[string]string{
+		"Basics/Attributes":         code,
+		"Attributes/Table":          code,
+		"Wait/CancelledBefore":      noWait,
+		"Wait/CancelledDuring":      noWait,
+		"Wait/CancelledAfter":       noWait,
+		"Wait/Deadline":             noWait,
+		"Wait/Timeout":              noWait,
+		"Wait/Cancel":               noWait,
+		"Wait/WaitsDoNotDisturb":    noWait,
+		"Wait/InsertAndRemove":      noWait,
+		"Wait/Close":                noWait,
+		"Wait/Storm":                noWait,
+		"Cancel/MemoryIsTheCallers": noWait,
+		"Close/Forgotten":           noWait,
+		"Outage/Killed":             noWait,
+		"Outage/Stopped":            noWait,
+	}
 	e.Missing = map[string]string{
 		"AllReadersAtOnce":                   noBelief,
 		"Context/CancelIdle":                 noWait,
