@@ -32,6 +32,7 @@
 // check themselves are always known:
 //
 //	Stub Reader NN #LLL#xyz...
+//	Stub Reader NN *Ünïcödé 読取 😀
 //	Stub Reader NN =XXXXXXXX
 //	Stub Reader NN =XXXXXXXX #LLL#xyz...
 //
@@ -209,8 +210,15 @@ func BuildBench(tb testing.TB) string {
 	return build(tb).Bench
 }
 
+// LibraryEnv is the environment variable with the path of a library that was built elsewhere from the same source, for
+// a program that runs where no compiler is.
+const LibraryEnv = "CSTUB_LIBRARY"
+
 func build(tb testing.TB) Paths {
 	tb.Helper()
+	if library := os.Getenv(LibraryEnv); library != "" {
+		return Paths{Dir: filepath.Dir(library), Library: library}
+	}
 	process.Lock()
 	defer process.Unlock()
 	if !process.built {
@@ -472,6 +480,9 @@ func Name(number int) string { return fmt.Sprintf("Stub Reader %02d", number) }
 // arrived whole. It is known whether or not the reader is listed.
 func CheckedName(number, length int) string { return pad(Name(number), number, length) }
 
+// ForeignName is a name that is not ASCII, with characters of 1 to 4 bytes in UTF-8.
+func ForeignName(number int) string { return Name(number) + " *Ünïcödé 読取 😀" }
+
 // StateName is a name for SCardGetStatusChange which requires dwCurrentState to
 // be state. It has no more than it needs if length is 0; otherwise, with 30 to
 // [MaxName], it is a [CheckedName] too.
@@ -534,6 +545,9 @@ func StatusState(number int) uint32 {
 	const absent, present, powered, negotiable = 0x2, 0x4, 0x10, 0x20
 	if !HasCard(number) {
 		return absent
+	}
+	if runtime.GOOS == "windows" { // which has the state alone, and no counter
+		return present | powered | negotiable
 	}
 	return uint32(number+1)<<16 | present | powered | negotiable
 }

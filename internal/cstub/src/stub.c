@@ -15,6 +15,7 @@
 #if defined(_WIN32)
 
 #define WIN32_LEAN_AND_MEAN
+#define UNICODE /* the functions without a suffix are those for UTF-16 */
 #define WINSCARDAPI __declspec(dllexport)
 #define WINSCARDDATA __declspec(dllexport)
 #include <windows.h>
@@ -23,6 +24,10 @@
 #define STUB_API /* the header's declarations carry it */
 #define STUB_CALL WINAPI
 #define STUB_HAS_STRINGIFY 0
+
+/* What the library calls characters, and counts: units of UTF-16. */
+typedef WCHAR stub_char;
+#define T(literal) L##literal
 
 typedef SRWLOCK stub_lock;
 typedef CONDITION_VARIABLE stub_cond;
@@ -56,6 +61,9 @@ typedef CONDITION_VARIABLE stub_cond;
 #define STUB_API __attribute__((visibility("default")))
 #define STUB_CALL
 #define STUB_HAS_STRINGIFY 1
+
+typedef char stub_char;
+#define T(literal) literal
 
 typedef pthread_mutex_t stub_lock;
 typedef pthread_cond_t stub_cond;
@@ -190,7 +198,7 @@ static const char *const fn_args[FN_COUNT] = {
 static atomic_ulong counters[FN_COUNT];
 static _Atomic uint64_t last[FN_COUNT][3];
 
-static atomic_uint armed; /* bit per function: it has a delay or a planned code */
+static _Atomic uint64_t armed; /* bit per function: it has a delay or a planned code */
 static _Atomic uint64_t delay_of[FN_COUNT];
 static _Atomic uint32_t next_code[FN_COUNT];
 static atomic_int next_times[FN_COUNT];
@@ -371,7 +379,7 @@ struct card {
 	_Atomic uint32_t protocol;
 	atomic_int transactions;
 	atomic_int busy; /* slow calls in progress */
-	char name[MAX_READERNAME];
+	stub_char name[MAX_READERNAME];
 };
 
 static struct context context_of[SLOTS];
@@ -475,6 +483,7 @@ static void close_card(enum fn f, int slot)
 /* ---- Reader names ----
  *
  *	Stub Reader NN
+ *	Stub Reader NN *FOREIGN
  *	Stub Reader NN =XXXXXXXX
  *	Stub Reader NN #LLL#xyz...
  *	Stub Reader NN =XXXXXXXX #LLL#xyz...
@@ -485,8 +494,13 @@ static void close_card(enum fn f, int slot)
  * arrived whole.
  */
 
-#define NAME_PREFIX "Stub Reader "
-#define PNP_NAME "\\\\?PnP?\\Notification"
+#define NAME_PREFIX T("Stub Reader ")
+#define NAME_HEAD (sizeof NAME_PREFIX / sizeof(stub_char) - 1)
+#define PNP_NAME T("\\\\?PnP?\\Notification")
+/* " *" and this after the number of a reader is a name beyond ASCII, and beyond 16 bits. */
+#define FOREIGN T("\u00dcn\u00efc\u00f6d\u00e9 \u8aad\u53d6 \U0001F600")
+#define FOREIGN_LENGTH (sizeof FOREIGN / sizeof(stub_char) - 1)
+#define PNP_LENGTH (sizeof PNP_NAME / sizeof(stub_char) - 1)
 
 struct name {
 	int number; /* -1: the plug-and-play pseudo reader */
@@ -512,7 +526,30 @@ static const char *quoted(const char *s, size_t n, char *out, size_t size)
 	return out;
 }
 
-static int digits(const char *s, size_t n)
+/* The same for a text of the library's characters. */
+static const char *shown(const stub_char *s, size_t n, char *out, size_t size)
+{
+	size_t k = 0;
+	for (size_t i = 0; i < n && s[i] != 0 && k + 7 < size; i++) {
+		unsigned c = sizeof *s == 1 ? (unsigned char)s[i] : (unsigned)s[i];
+		if (c >= 0x20 && c < 0x7F)
+			out[k++] = (char)c;
+		else
+			k += (size_t)snprintf(out + k, size - k, sizeof *s == 1 ? "\\x%02x" : "\\u%04x", c);
+	}
+	out[k] = '\0';
+	return out;
+}
+
+static size_t text_length(const stub_char *s)
+{
+	size_t n = 0;
+	while (s[n] != 0)
+		n++;
+	return n;
+}
+
+static int digits(const stub_char *s, size_t n)
 {
 	int v = 0;
 	for (size_t i = 0; i < n; i++) {
@@ -523,11 +560,11 @@ static int digits(const char *s, size_t n)
 	return v;
 }
 
-static bool hex8(const char *s, uint32_t *v)
+static bool hex8(const stub_char *s, uint32_t *v)
 {
 	*v = 0;
 	for (int i = 0; i < 8; i++) {
-		char c = s[i];
+		stub_char c = s[i];
 		int d = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 		if (d < 0)
 			return false;
@@ -538,35 +575,44 @@ static bool hex8(const char *s, uint32_t *v)
 
 /* parse_name returns NULL, or what is wrong at byte *at. It reads no byte after
  * the first that is wrong. */
-static const char *parse_name(const char *s, struct name *out, size_t *at)
+static const char *parse_name(const stub_char *s, struct name *out, size_t *at)
 {
 	*out = (struct name){0};
 	size_t i = 0;
 	if (s[0] == PNP_NAME[0]) {
-		for (; i < sizeof PNP_NAME; i++) {
+		for (; i <= PNP_LENGTH; i++) {
 			if (s[i] != PNP_NAME[i]) {
 				*at = i;
 				return "not a known name";
 			}
 		}
 		out->number = -1;
-		out->length = sizeof PNP_NAME - 1;
+		out->length = PNP_LENGTH;
 		return NULL;
 	}
-	for (; i < sizeof NAME_PREFIX - 1; i++) {
+	for (; i < NAME_HEAD; i++) {
 		if (s[i] != NAME_PREFIX[i]) {
 			*at = i;
 			return s[i] == '\0' ? "ends too early" : "not a known name";
 		}
 	}
-	for (; i < sizeof NAME_PREFIX + 1; i++) {
+	for (; i < NAME_HEAD + 2; i++) {
 		*at = i;
 		if (s[i] < '0' || s[i] > '9')
 			return "no number";
 	}
-	out->number = digits(s + sizeof NAME_PREFIX - 1, 2);
+	out->number = digits(s + NAME_HEAD, 2);
+	if (s[i] == ' ' && s[i + 1] == '*') {
+		i += 2;
+		for (size_t k = 0; k < FOREIGN_LENGTH; k++, i++) {
+			*at = i;
+			if (s[i] != FOREIGN[k])
+				return s[i] == 0 ? "ends too early" : "corrupted";
+		}
+		out->checked = true;
+	}
 	if (s[i] == ' ' && s[i + 1] == '=') {
-		char text[8];
+		stub_char text[8];
 		i += 2;
 		for (int k = 0; k < 8; k++, i++) {
 			*at = i;
@@ -595,7 +641,7 @@ static const char *parse_name(const char *s, struct name *out, size_t *at)
 			return "impossible length";
 		for (; i < length; i++) {
 			*at = i;
-			if (s[i] != (char)('a' + (i + (size_t)out->number) % 26))
+			if (s[i] != (stub_char)('a' + (i + (size_t)out->number) % 26))
 				return s[i] == '\0' ? "ends too early" : "corrupted";
 		}
 		out->checked = true;
@@ -607,9 +653,9 @@ static const char *parse_name(const char *s, struct name *out, size_t *at)
 	return NULL;
 }
 
-static bool name_ok(enum fn f, const char *arg, const char *s, struct name *out)
+static bool name_ok(enum fn f, const char *arg, const stub_char *s, struct name *out)
 {
-	if (!pointer_ok(f, arg, s, 1))
+	if (!pointer_ok(f, arg, s, _Alignof(stub_char)))
 		return false;
 	size_t at = 0;
 	const char *fault = parse_name(s, out, &at);
@@ -617,7 +663,7 @@ static bool name_ok(enum fn f, const char *arg, const char *s, struct name *out)
 		return true;
 	char text[96];
 	/* Nothing after the faulty byte is shown: it may not be the caller's. */
-	failed(f, arg, "%s at byte %u of \"%s\"", fault, (unsigned)at, quoted(s, at + 1, text, sizeof text));
+	failed(f, arg, "%s at byte %u of \"%s\"", fault, (unsigned)at, shown(s, at + 1, text, sizeof text));
 	return false;
 }
 
@@ -685,17 +731,17 @@ static bool capacity_ok(enum fn f, const char *arg, uint64_t v)
 /* give writes n bytes into a caller's buffer by the rules that all size queries
  * of PC/SC share. Not one byte is written past *capacity; with ATTR_FILL every
  * byte up to it is, to prove that the caller owns them. */
-static LONG give(enum fn f, const char *arg_buffer, const char *arg_length, void *buffer, DWORD *capacity,
-	const void *data, size_t n)
+static LONG give_units(enum fn f, const char *arg_buffer, const char *arg_length, void *buffer, DWORD *capacity,
+	const void *data, size_t n, size_t unit)
 {
 	if (!pointer_ok(f, arg_length, capacity, _Alignof(DWORD)))
 		return SCARD_E_INVALID_PARAMETER;
 	if (*capacity == SCARD_AUTOALLOCATE) {
 		REQUIRE(pointer_ok(f, arg_buffer, buffer, _Alignof(void *)));
-		void *p = allocate(n);
+		void *p = allocate(n * unit);
 		if (p == NULL)
 			return SCARD_E_NO_MEMORY;
-		memcpy(p, data, n);
+		memcpy(p, data, n * unit);
 		memcpy(buffer, &p, sizeof p);
 		*capacity = (DWORD)n;
 		return SCARD_S_SUCCESS;
@@ -705,14 +751,30 @@ static LONG give(enum fn f, const char *arg_buffer, const char *arg_length, void
 		return SCARD_S_SUCCESS;
 	}
 	REQUIRE(capacity_ok(f, arg_length, *capacity));
+	if ((uintptr_t)buffer % unit != 0) {
+		failed(f, arg_buffer, "misaligned: %p is not a multiple of %u", buffer, (unsigned)unit);
+		return SCARD_E_INVALID_PARAMETER;
+	}
 	size_t room = *capacity;
 	*capacity = (DWORD)n;
 	if (atomic_load_explicit(&fill_capacity, memory_order_relaxed))
-		memset(buffer, FILLER, room);
+		memset(buffer, FILLER, room * unit);
 	if (room < n)
 		return SCARD_E_INSUFFICIENT_BUFFER;
-	memcpy(buffer, data, n);
+	memcpy(buffer, data, n * unit);
 	return SCARD_S_SUCCESS;
+}
+
+static LONG give(enum fn f, const char *arg_buffer, const char *arg_length, void *buffer, DWORD *capacity,
+	const void *data, size_t n)
+{
+	return give_units(f, arg_buffer, arg_length, buffer, capacity, data, n, 1);
+}
+
+static LONG give_text(enum fn f, const char *arg_buffer, const char *arg_length, void *buffer, DWORD *capacity,
+	const stub_char *data, size_t n)
+{
+	return give_units(f, arg_buffer, arg_length, buffer, capacity, data, n, sizeof(stub_char));
 }
 
 /* ---- Self-checking buffers ----
@@ -905,7 +967,7 @@ static LONG choose_protocol(int number, DWORD share, DWORD protocols, uint32_t *
 	return SCARD_S_SUCCESS;
 }
 
-STUB_API LONG STUB_CALL SCardConnect(SCARDCONTEXT hContext, LPCSTR szReader, DWORD dwShareMode,
+STUB_API LONG STUB_CALL SCardConnect(SCARDCONTEXT hContext, const stub_char *szReader, DWORD dwShareMode,
 	DWORD dwPreferredProtocols, LPSCARDHANDLE phCard, LPDWORD pdwActiveProtocol)
 {
 	enum fn f = FN_connect;
@@ -944,7 +1006,7 @@ STUB_API LONG STUB_CALL SCardConnect(SCARDCONTEXT hContext, LPCSTR szReader, DWO
 	atomic_store(&c->protocol, active);
 	atomic_store(&c->transactions, 0);
 	atomic_store(&c->busy, 0);
-	memcpy(c->name, szReader, name.length + 1);
+	memcpy(c->name, szReader, (name.length + 1) * sizeof(stub_char));
 	*phCard = (SCARDHANDLE)atomic_load(&cards.handle[slot]);
 	*pdwActiveProtocol = active;
 	unlock(&big);
@@ -1020,7 +1082,7 @@ STUB_API LONG STUB_CALL SCardEndTransaction(SCARDHANDLE hCard, DWORD dwDispositi
 	return SCARD_E_NOT_TRANSACTED;
 }
 
-STUB_API LONG STUB_CALL SCardStatus(SCARDHANDLE hCard, LPSTR mszReaderName, LPDWORD pcchReaderLen,
+STUB_API LONG STUB_CALL SCardStatus(SCARDHANDLE hCard, stub_char *mszReaderName, LPDWORD pcchReaderLen,
 	LPDWORD pdwState, LPDWORD pdwProtocol, LPBYTE pbAtr, LPDWORD pcbAtrLen)
 {
 	enum fn f = FN_status;
@@ -1040,7 +1102,7 @@ STUB_API LONG STUB_CALL SCardStatus(SCARDHANDLE hCard, LPSTR mszReaderName, LPDW
 		REQUIRE_OUT(f, pcbAtrLen, DWORD);
 	RETURN_PLANNED(f);
 
-	char name[MAX_READERNAME];
+	stub_char name[MAX_READERNAME];
 	lock(&big);
 	memcpy(name, c->name, sizeof name);
 	int number = c->number;
@@ -1054,7 +1116,7 @@ STUB_API LONG STUB_CALL SCardStatus(SCARDHANDLE hCard, LPSTR mszReaderName, LPDW
 		*pdwProtocol = atomic_load(&c->protocol);
 	LONG rc = SCARD_S_SUCCESS;
 	if (pcchReaderLen != NULL)
-		rc = give(f, "mszReaderName", "pcchReaderLen", mszReaderName, pcchReaderLen, name, strlen(name) + 1);
+		rc = give_text(f, "mszReaderName", "pcchReaderLen", mszReaderName, pcchReaderLen, name, text_length(name) + 1);
 	if (pcbAtrLen != NULL) {
 		LONG rc2 = give(f, "pbAtr", "pcbAtrLen", pbAtr, pcbAtrLen, atr, atr_length);
 		if (rc == SCARD_S_SUCCESS)
@@ -1127,7 +1189,7 @@ STUB_API LONG STUB_CALL SCardGetStatusChange(SCARDCONTEXT hContext, DWORD dwTime
 	if (!any && dwTimeout == 0)
 		rc = SCARD_E_TIMEOUT;
 	else if (!any) {
-		const char *before[MAX_STATES];
+		const stub_char *before[MAX_STATES];
 		for (unsigned i = 0; i < n; i++)
 			before[i] = rgReaderStates[i].szReader;
 		uint64_t end = now_ms() + (uint64_t)dwTimeout;
@@ -1294,9 +1356,9 @@ STUB_API LONG STUB_CALL SCardTransmit(SCARDHANDLE hCard, const SCARD_IO_REQUEST 
 	return SCARD_S_SUCCESS;
 }
 
-static const char groups[] = "SCard$DefaultReaders\0Stub Group\0"; /* and the literal's own NUL */
+static const stub_char groups[] = T("SCard$DefaultReaders\0Stub Group\0"); /* and the literal's own NUL */
 
-STUB_API LONG STUB_CALL SCardListReaderGroups(SCARDCONTEXT hContext, LPSTR mszGroups, LPDWORD pcchGroups)
+STUB_API LONG STUB_CALL SCardListReaderGroups(SCARDCONTEXT hContext, stub_char *mszGroups, LPDWORD pcchGroups)
 {
 	enum fn f = FN_listreadergroups;
 	count(f);
@@ -1306,35 +1368,42 @@ STUB_API LONG STUB_CALL SCardListReaderGroups(SCARDCONTEXT hContext, LPSTR mszGr
 	hold(f, NULL);
 	REQUIRE_OUT(f, pcchGroups, DWORD);
 	RETURN_PLANNED(f);
-	return give(f, "mszGroups", "pcchGroups", mszGroups, pcchGroups, groups, sizeof groups);
+	return give_text(f, "mszGroups", "pcchGroups", mszGroups, pcchGroups, groups, sizeof groups / sizeof groups[0]);
 }
 
 /* groups_ok accepts a multi-string of known groups: each with its NUL, and one
  * more at the end. */
-static bool groups_ok(enum fn f, const char *s)
+static bool groups_ok(enum fn f, const stub_char *s)
 {
-	static const char *const known[] = {"SCard$DefaultReaders", "SCard$AllReaders", "Stub Group"};
-	if (s == NULL || *s == '\0')
+	static const stub_char *const known[] = {T("SCard$DefaultReaders"), T("SCard$AllReaders"), T("Stub Group")};
+	if (s == NULL)
+		return true;
+	if (!pointer_ok(f, "mszGroups", s, _Alignof(stub_char)))
+		return false;
+	if (*s == 0)
 		return true;
 	for (unsigned groups_seen = 0; groups_seen < 16; groups_seen++) {
 		size_t k = 0;
 		for (size_t i = 0; k == 0 && i < sizeof known / sizeof known[0]; i++) {
-			if (strncmp(s, known[i], strlen(known[i]) + 1) == 0)
-				k = strlen(known[i]) + 1;
+			size_t n = text_length(known[i]) + 1, same = 0;
+			while (same < n && s[same] == known[i][same])
+				same++;
+			if (same == n)
+				k = n;
 		}
 		if (k == 0) {
 			failed(f, "mszGroups", "entry %u is not a known group or lacks its NUL", groups_seen);
 			return false;
 		}
 		s += k;
-		if (*s == '\0')
+		if (*s == 0)
 			return true;
 	}
 	failed(f, "mszGroups", "does not end");
 	return false;
 }
 
-STUB_API LONG STUB_CALL SCardListReaders(SCARDCONTEXT hContext, LPCSTR mszGroups, LPSTR mszReaders,
+STUB_API LONG STUB_CALL SCardListReaders(SCARDCONTEXT hContext, const stub_char *mszGroups, stub_char *mszReaders,
 	LPDWORD pcchReaders)
 {
 	enum fn f = FN_listreaders;
@@ -1351,17 +1420,17 @@ STUB_API LONG STUB_CALL SCardListReaders(SCARDCONTEXT hContext, LPCSTR mszGroups
 		*pcchReaders = 1;
 		return SCARD_E_NO_READERS_AVAILABLE;
 	}
-	char list[MAX_READERS * (sizeof NAME_PREFIX + 2) + 1];
+	stub_char list[MAX_READERS * (NAME_HEAD + 3) + 1];
 	size_t n = 0;
 	for (int i = 0; i < number; i++) {
-		memcpy(list + n, NAME_PREFIX, sizeof NAME_PREFIX - 1);
-		n += sizeof NAME_PREFIX - 1;
-		list[n++] = (char)('0' + i / 10);
-		list[n++] = (char)('0' + i % 10);
-		list[n++] = '\0';
+		memcpy(list + n, NAME_PREFIX, NAME_HEAD * sizeof(stub_char));
+		n += NAME_HEAD;
+		list[n++] = (stub_char)('0' + i / 10);
+		list[n++] = (stub_char)('0' + i % 10);
+		list[n++] = 0;
 	}
-	list[n++] = '\0';
-	return give(f, "mszReaders", "pcchReaders", mszReaders, pcchReaders, list, n);
+	list[n++] = 0;
+	return give_text(f, "mszReaders", "pcchReaders", mszReaders, pcchReaders, list, n);
 }
 
 STUB_API LONG STUB_CALL SCardFreeMemory(SCARDCONTEXT hContext, LPCVOID pvMem)
@@ -1468,7 +1537,7 @@ static size_t last_text(char *text, int f)
 
 static void rearm(int f)
 {
-	unsigned bit = 1u << f;
+	uint64_t bit = (uint64_t)1 << f;
 	if (atomic_load(&delay_of[f]) != 0 || atomic_load(&next_times[f]) > 0)
 		atomic_fetch_or(&armed, bit);
 	else
@@ -1601,8 +1670,10 @@ STUB_API LONG STUB_CALL SCardGetAttrib(SCARDHANDLE hCard, DWORD dwAttrId, LPBYTE
 	lock(&big);
 	int number = c->number;
 	if (dwAttrId == ATTR_FRIENDLY_NAME) {
-		n = strlen(c->name) + 1;
-		memcpy(value, c->name, n);
+		/* The names of the library's own are ASCII. */
+		n = text_length(c->name) + 1;
+		for (size_t i = 0; i < n; i++)
+			value[i] = (unsigned char)c->name[i];
 	}
 	unlock(&big);
 	switch (dwAttrId) {
