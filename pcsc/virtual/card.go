@@ -18,7 +18,7 @@ import (
 // An error means that the exchange failed below the APDU. If it is or wraps a [winscard.Code], that is what the
 // client's Transmit returns; errors.ErrUnsupported gives ErrUnsupportedFeature, any other error ErrNotTransacted.
 //
-// A card may implement [ATRer], [Resetter] and [Powerer] too.
+// A card may implement [ATRer], [Resetter], [Powerer] and [ProtocolSetter] too.
 type Card interface {
 	Transmit(apdu []byte) (response []byte, err error)
 }
@@ -42,6 +42,12 @@ type Resetter interface {
 type Powerer interface {
 	PowerOn()
 	PowerOff()
+}
+
+// ProtocolSetter is a [Card] whose answers depend on the protocol. SetProtocol is called before each Transmit, with the
+// one in use.
+type ProtocolSetter interface {
+	SetProtocol(winscard.Protocol)
 }
 
 // CardFunc is a [Card] made of its Transmit method.
@@ -93,10 +99,11 @@ type insertion struct {
 // when the card was pulled is finished before the card is powered up again. Service.mu guards it; whoever has set busy
 // may call the card without holding mu.
 type line struct {
-	busy    bool
-	powered bool
-	silent  bool // by a fault, until the next reset
-	pulled  bool // powered, but out of its reader: to be told as soon as it is not busy
+	busy     bool
+	powered  bool
+	silent   bool   // by a fault, until the next reset
+	pulled   bool   // powered, but out of its reader: to be told as soon as it is not busy
+	protocol uint32 // of the APDU that keeps it busy
 }
 
 // lineOf finds the line of a card that is or was in a reader, or makes one. The caller holds s.mu.

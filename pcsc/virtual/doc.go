@@ -31,7 +31,8 @@
 //   - [CardFunc] and [NewCard], a function that answers APDUs;
 //   - [Script], which expects certain commands and fails the test on any other;
 //   - [Recorder], which wraps any card, a real one too, and writes down what is said, and [NewPlayer], which replays it;
-//   - [DemoCard], a small application with a PIN.
+//   - [DemoCard], a small application with a PIN;
+//   - package filesystem, a card with files, records and PINs after ISO/IEC 7816-4.
 //
 // # Behaviour
 //

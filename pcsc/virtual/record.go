@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/gopcsc/gopcsc/generated/winscard"
 	"github.com/gopcsc/gopcsc/internal/pinapdu"
 )
 
@@ -86,6 +87,8 @@ var (
 	_ ATRer    = (*recordedCard)(nil)
 	_ Resetter = (*recordedCard)(nil)
 	_ Powerer  = (*recordedCard)(nil)
+
+	_ ProtocolSetter = (*recordedCard)(nil)
 )
 
 func (c *recordedCard) Transmit(apdu []byte) ([]byte, error) {
@@ -120,6 +123,12 @@ func (c *recordedCard) PowerOn() {
 func (c *recordedCard) PowerOff() {
 	if p, ok := c.Card.(Powerer); ok {
 		p.PowerOff()
+	}
+}
+
+func (c *recordedCard) SetProtocol(protocol winscard.Protocol) {
+	if p, ok := c.Card.(ProtocolSetter); ok {
+		p.SetProtocol(protocol)
 	}
 }
 

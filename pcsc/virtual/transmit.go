@@ -99,6 +99,7 @@ func (s *Service) reach(h *connection, pci uint32, apdu []byte) (_ *insertion, l
 			late = append(late, hit{MuteCard().When(Before()), r})
 		}
 		in.line.busy = true
+		in.line.protocol = r.protocol
 		return in, late, winscard.Success
 	}
 }
@@ -122,6 +123,9 @@ func (s *Service) exchange(h *connection, in *insertion, apdu []byte, hits []hit
 		}
 	}()
 	if !unheard(hits) {
+		if p, ok := in.card.(ProtocolSetter); ok {
+			p.SetProtocol(winscard.Protocol(in.line.protocol))
+		}
 		var err error
 		if response, err = in.card.Transmit(apdu); err != nil {
 			response, rc = nil, codeOf(err)

@@ -1,6 +1,7 @@
 package virtual_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -210,6 +211,26 @@ type powered struct{ contacts }
 
 func (c *powered) PowerOn()  { c.note("+") }
 func (c *powered) PowerOff() { c.note("-") }
+
+// spoken notes the protocols that it is spoken to in.
+type spoken struct{ contacts }
+
+func (c *spoken) SetProtocol(p winscard.Protocol) { c.note(p.String() + " ") }
+
+func TestProtocolIsTold(t *testing.T) {
+	var file bytes.Buffer
+	card := &spoken{}
+	for _, inserted := range []virtual.Card{card, virtual.NewRecorder(&file).Card(card)} {
+		s, r := setup(t, inserted)
+		_, h := connect(t, s, r, shared)
+		card.take()
+		ok(t, transmit(s, h))
+		_, rc := s.Reconnect(h, shared, t0, reset)
+		ok(t, rc)
+		ok(t, transmit(s, h))
+		require.Equal(t, "T1 TRT0 T", card.take())
+	}
+}
 
 func TestPower(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
