@@ -282,7 +282,9 @@ func (s *Service) Reconnect(card winscard.Card, shareMode, preferredProtocols, i
 			return 0, winscard.ErrReaderUnavailable
 		}
 		if r.lockedOut(h) {
-			s.pause()
+			if rc := s.standBy(h.client); rc != winscard.Success {
+				return 0, rc
+			}
 			continue
 		}
 		r.settle()
@@ -298,7 +300,9 @@ func (s *Service) Reconnect(card winscard.Card, shareMode, preferredProtocols, i
 		if mode == winscard.ShareExclusive && r.sharing > 1 {
 			// libpcsclite goes on asking, which resets the card again each time.
 			for s.valid(h) == winscard.Success && r.sharing > 1 {
-				s.pause()
+				if rc := s.standBy(h.client); rc != winscard.Success {
+					return 0, rc
+				}
 			}
 			continue
 		}

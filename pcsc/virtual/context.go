@@ -15,6 +15,7 @@ type client struct {
 	connections []*connection
 	waits       []chan winscard.Code // one for each GetStatusChange that is waiting, with room for one code
 	dead        bool                 // the service that it belonged to was stopped
+	polls       bool                 // libpcsclite's: it asks again by itself while another connection has the lock
 }
 
 // endWaits makes every GetStatusChange of c that is waiting return rc.
@@ -109,23 +110,42 @@ func (s *Service) ReleaseContext(ctx winscard.Context) winscard.Code {
 	if s.clients[ctx] != c {
 		return winscard.ErrInvalidHandle
 	}
-	delete(s.clients, ctx)
-	c.endWaits(winscard.ErrCancelled)
-	connections := slices.Clone(c.connections)
-	for _, h := range connections {
-		delete(s.connections, h.id)
-	}
-	s.released.raise()
+	s.retire(c)
 	if c.dead {
 		return winscard.ErrNoService
 	}
-	for _, h := range connections {
+	s.disconnectAll(c)
+	return winscard.Success
+}
+
+// retire makes the handles of a client invalid and ends its calls that wait. The caller holds s.mu.
+func (s *Service) retire(c *client) {
+	delete(s.clients, c.id)
+	c.endWaits(winscard.ErrCancelled)
+	for _, h := range c.connections {
+		delete(s.connections, h.id)
+	}
+	s.released.raise()
+}
+
+// disconnectAll closes the connections of a client that is retired. The caller holds s.mu, which is released meanwhile.
+func (s *Service) disconnectAll(c *client) {
+	for _, h := range slices.Clone(c.connections) {
 		disposition := winscard.LeaveCard
 		if r := h.reader; r != nil && r.owner == h && h.event == eventNone {
 			disposition = winscard.ResetCard
 		}
 		s.disconnect(h, disposition)
 	}
+}
+
+// standBy waits while another connection has the lock, or returns ErrSharingViolation if the client does that itself.
+// The caller holds s.mu, which is released meanwhile.
+func (s *Service) standBy(c *client) winscard.Code {
+	if c.polls {
+		return winscard.ErrSharingViolation
+	}
+	s.pause()
 	return winscard.Success
 }
 

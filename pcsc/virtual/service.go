@@ -41,6 +41,11 @@ type Service struct {
 	connections map[winscard.Card]*connection
 	injections  []*Injection // in the order in which they strike
 
+	// plugs counts readers that come and go.
+	plugs uint32
+	// outlets are where clients of other processes come in.
+	outlets []outlet
+
 	// events is raised when a reader's state may have changed: what GetStatusChange waits for.
 	events signal
 	// released is raised when a lock, a busy card or a connection goes away: what all other calls wait for.
@@ -117,6 +122,7 @@ func (s *Service) AddReader(name string) *Reader {
 	}
 	r.name = fmt.Sprintf("%s %02X 00", name, r.number)
 	s.slots[place].reader = r
+	s.plugs++
 	s.events.raise()
 	return r
 }
@@ -143,6 +149,7 @@ func (s *Service) unplug(r *Reader) {
 	r.pull()
 	s.slots[r.place].reader = nil
 	r.place = -1
+	s.plugs++
 	s.events.raise()
 	s.released.raise()
 	s.tellPulled(r.last)
@@ -190,8 +197,12 @@ func (s *Service) stop() {
 		}
 		s.slots[i].counter = 0
 	}
+	s.plugs = 0
 	s.events.raise()
 	s.released.raise()
+	for _, o := range s.outlets {
+		o.stopped()
+	}
 }
 
 // Start lets a stopped service run again. It powers up the cards that are in the readers, and blocks while they do.
@@ -208,6 +219,16 @@ func (s *Service) Start() {
 		r.discover()
 	}
 	s.running = true
+	s.plugs = uint32(s.count())
+	for _, o := range s.outlets {
+		o.started()
+	}
+}
+
+// An outlet lets clients of other processes use a service. Its methods are called with Service.mu held.
+type outlet interface {
+	stopped() // cuts off all clients
+	started() // lets them come back
 }
 
 // change waits for another Start or Stop, which releases mu while it calls into cards, to be over. What it returns ends
@@ -264,9 +285,17 @@ func (g *signal) raise() {
 }
 
 // pause releases s.mu until the signal released is raised. Everything may have changed when it returns.
-func (s *Service) pause() {
+func (s *Service) pause() { s.pauseFor(nil) }
+
+// pauseFor is pause, but not beyond the end of a timer: it returns false then.
+func (s *Service) pauseFor(end <-chan time.Time) bool {
 	ch := s.released.wait()
 	s.mu.Unlock()
-	<-ch
-	s.mu.Lock()
+	defer s.mu.Lock()
+	select {
+	case <-ch:
+		return true
+	case <-end:
+		return false
+	}
 }

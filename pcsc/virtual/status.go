@@ -35,7 +35,9 @@ func (s *Service) Status(card winscard.Card, readers, atr []byte) (readersLen in
 		if !h.reader.lockedOut(h) {
 			break
 		}
-		s.pause()
+		if rc := s.standBy(h.client); rc != winscard.Success {
+			return 0, 0, 0, 0, rc
+		}
 	}
 	r := h.reader
 	if rc := h.event.code(); rc != winscard.Success {

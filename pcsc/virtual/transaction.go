@@ -1,6 +1,14 @@
 package virtual
 
-import "github.com/gopcsc/gopcsc/generated/winscard"
+import (
+	"time"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
+
+// pollRate is how long pcscd waits for a transaction to begin before it lets the client ask again, and how long
+// libpcsclite waits before it does (PCSCLITE_LOCK_POLL_RATE).
+const pollRate = 100 * time.Millisecond
 
 // BeginTransaction takes the lock of the reader, or waits for it. Transactions of one connection nest: each needs its
 // EndTransaction. The lock also goes when the connection is closed or the card is pulled.
@@ -14,6 +22,7 @@ func (s *Service) BeginTransaction(card winscard.Card) winscard.Code {
 	if rc := s.suffer(s.strike(OpBeginTransaction, nil, h.reader)); rc != winscard.Success {
 		return rc
 	}
+	var patience <-chan time.Time
 	for {
 		if rc := s.valid(h); rc != winscard.Success {
 			return rc
@@ -29,7 +38,14 @@ func (s *Service) BeginTransaction(card winscard.Card) winscard.Code {
 			r.lock(h)
 			return winscard.Success
 		}
-		s.pause()
+		if h.client.polls && patience == nil {
+			timer := time.NewTimer(pollRate)
+			defer timer.Stop()
+			patience = timer.C
+		}
+		if !s.pauseFor(patience) {
+			return winscard.ErrSharingViolation
+		}
 	}
 }
 

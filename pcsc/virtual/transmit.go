@@ -50,7 +50,9 @@ func (s *Service) reach(h *connection, pci uint32, apdu []byte) (_ *insertion, l
 		}
 		r := h.reader
 		if r.lockedOut(h) {
-			s.pause()
+			if rc := s.standBy(h.client); rc != winscard.Success {
+				return nil, nil, rc
+			}
 			continue
 		}
 		if r.has(winscard.CardUnknown) {
