@@ -145,11 +145,7 @@ func TestFaultsAreCollected(t *testing.T) {
 		`a.yaml:2:5: errors[0]: "text" is missing: what went wrong, in plain English, small first letter, no full stop`,
 		`a.yaml:2:13: errors[0]: value: "-1" is negative: write the bit pattern, as 0xFFFFFFFF`,
 		`b.yaml:1:9: errors: wanted a list, found a mapping`,
-<<<<<<< HEAD
-		`b.yaml:2:1: no key "foo": the keys are sources, platforms, scalars, structs, functions, constants, errors, attribute_classes, attributes, ctl_code, control_codes, features, properties, status_words, protocol, messages, commands`,
-=======
-		`b.yaml:2:1: no key "foo": the keys are sources, platforms, scalars, structs, functions, constants, left_out, errors, attribute_classes, attributes, ctl_code, control_codes, features, properties, status_words`,
->>>>>>> 43d1e55 (make abi: prove the spec with the compilers, headers and libraries of fourteen targets; reference tables from the spec)
+		`b.yaml:2:1: no key "foo": the keys are sources, platforms, scalars, structs, functions, constants, left_out, errors, attribute_classes, attributes, ctl_code, control_codes, features, properties, status_words, protocol, messages, commands`,
 	}, strings.Split(err.Error(), "\n"))
 	var first *Fault
 	require.True(t, errors.As(err, &first))

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
 )
 
 // The service of TestRemote is in this process too; what lies between is the same.
@@ -50,13 +52,7 @@ func TestRemote(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			msg := struct {
-				Card                                 int32
-				SendProtocol, SendPCILen, SendLength uint32
-				RecvProtocol, RecvPCILen, RecvLength uint32
-				RV                                   uint32
-			}{Card: s.hCard, SendProtocol: 2, SendPCILen: 16, SendLength: 4, RecvLength: 258}
-			_ = s.call(cmdTransmit, &msg, 0, 0, 0, 0)
+			_, _ = s.Transmit(s.card, uint32(winscard.ProtocolT1), 0, 0, 0, 0)
 		}()
 		select {
 		case <-done:
