@@ -61,10 +61,9 @@ func (r *Recorder) line(format string, args ...any) {
 func (r *Recorder) exchange(apdu, response []byte, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	command, a, comment := exactly(apdu), answer{response: response}, ""
+	command, a := exactly(apdu), answer{response: response}
 	if err != nil {
 		a.code = codeOf(err)
-		comment = " # " + a.code.Name()
 	}
 	r.secret = pinapdu.Secret(apdu, r.secret)
 	if r.secret && !r.opts.pins {
@@ -72,7 +71,7 @@ func (r *Recorder) exchange(apdu, response []byte, err error) {
 		a.masked, a.response = len(status) < len(response), status
 		command.bytes, command.rest = header, len(header) < len(apdu)
 	}
-	r.line("%s: %s%s", command, a, comment)
+	r.line("%s: %s", command, a)
 }
 
 // Card returns a card that is card, and what is said to it is recorded.

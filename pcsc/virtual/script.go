@@ -30,7 +30,7 @@ type TB interface {
 //	00840000 08:                0102030405060708 9000
 //
 // In a command ?? is any byte, and * at its end is any rest, of no byte too. The word empty is no byte at all. In place
-// of a response, error and a code, as in error 0x80100016, make the client's Transmit fail with that code.
+// of a response, error and a code, as in error SCARD_E_NOT_TRANSACTED, make the client's Transmit fail with that code.
 //
 // A command that does not fit is answered with an error, which for the client is ErrNotTransacted, and the script waits
 // for the right one still.
@@ -105,7 +105,8 @@ func NewPlayer(t TB, recording io.Reader, opts ...ScriptOption) *Script {
 }
 
 // LoadScript reads a [Script], or what a [Recorder] has written, for a card that belongs to no test. What goes wrong is
-// in [Script.Err], and in the error of Transmit. The error has every line that can't be read.
+// in [Script.Err], and in the error of Transmit. The error has a [*ScriptFault] for every line that can't be read, in
+// what its Unwrap() []error returns.
 func LoadScript(text io.Reader, opts ...ScriptOption) (*Script, error) {
 	all, err := io.ReadAll(text)
 	if err != nil {

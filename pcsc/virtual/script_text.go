@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
@@ -44,6 +43,15 @@ type exchange struct {
 	answer  answer
 }
 
+// ScriptFault is a line of a script that can't be read.
+type ScriptFault struct {
+	Line int
+	Msg  string
+}
+
+// Error returns line and message.
+func (f *ScriptFault) Error() string { return fmt.Sprintf("line %d: %s", f.Line, f.Msg) }
+
 // parseScript reads the text of a [Script]. The error has every line that is wrong.
 func parseScript(text string) (atr []byte, steps []exchange, err error) {
 	var errs []error
@@ -54,9 +62,8 @@ func parseScript(text string) (atr []byte, steps []exchange, err error) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		where := fmt.Sprintf("line %d", number)
 		left, right, found := strings.Cut(line, ":")
-		step := exchange{where: where}
+		step := exchange{where: fmt.Sprintf("line %d", number)}
 		var err error
 		switch {
 		case !found:
@@ -84,7 +91,7 @@ func parseScript(text string) (atr []byte, steps []exchange, err error) {
 			steps = append(steps, step)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", where, err))
+			errs = append(errs, &ScriptFault{number, err.Error()})
 		}
 	}
 	return atr, steps, errors.Join(errs...)
@@ -150,12 +157,11 @@ func parseAnswer(text string) (a answer, err error) {
 		text = strings.Join(fields[1:], " ")
 	case len(fields) > 0 && fields[0] == failed:
 		if len(fields) == 2 {
-			if code, err := strconv.ParseUint(fields[1], 0, 32); err == nil && code != 0 {
-				a.code = winscard.Code(code)
+			if a.code, err = winscard.ParseCode(fields[1]); err == nil && a.code != winscard.Success {
 				return a, nil
 			}
 		}
-		return a, errors.New("after error a code is wanted, such as 0x80100069")
+		return a, errors.New("after error a code is wanted, such as SCARD_W_REMOVED_CARD or 0x80100069")
 	case len(fields) == 1 && fields[0] == empty:
 		return a, nil
 	case len(fields) == 0:
@@ -165,9 +171,12 @@ func parseAnswer(text string) (a answer, err error) {
 	return a, err
 }
 
-// String is the answer as parseAnswer reads it, without a comment.
+// String is the answer as parseAnswer reads it.
 func (a answer) String() string {
 	if a.code != winscard.Success {
+		if code, err := winscard.ParseCode(a.code.String()); err == nil && code == a.code {
+			return failed + " " + a.code.String()
+		}
 		return fmt.Sprintf("%s 0x%08X", failed, uint32(a.code))
 	}
 	var parts []string

@@ -94,8 +94,10 @@ func run(t testing.TB, card *filesystem.Card, script string) {
 		}
 		command, want, ok := strings.Cut(line, ":")
 		require.True(t, ok, line)
-		got, err := card.Transmit(unhex(t, command))
+		apdu := unhex(t, command)
+		got, err := card.Transmit(apdu)
 		require.NoError(t, err)
+		clear(apdu) // the card must not keep it
 		require.Equal(t, strings.ToUpper(hex.EncodeToString(unhex(t, want))), strings.ToUpper(hex.EncodeToString(got)), line)
 	}
 }
