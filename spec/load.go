@@ -1,10 +1,8 @@
 package spec
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -14,9 +12,10 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/gopcsc/gopcsc/internal/yamldoc"
 )
 
 // Load reads every *.yaml file at the root of the file system, in the order of their names, into one Spec.
@@ -175,86 +174,37 @@ func (d *decoder) fault(n *yaml.Node, kind Kind, path, format string, args ...an
 }
 
 func (d *decoder) document(data []byte, doc *Document) {
-	if at, what := unreadable(data); what != "" {
-		line := 1 + bytes.Count(data[:at], []byte{'\n'})
-		col := 1 + utf8.RuneCount(data[bytes.LastIndexByte(data[:at], '\n')+1:at])
-		d.faults.add(Pos{d.file, line, col}, KindSyntax, "", "%s", what)
+	root, second, errs := yamldoc.Load(data)
+	for _, e := range errs {
+		d.faults.add(Pos{d.file, e.Line, e.Col}, KindSyntax, "", "%s", e.Msg)
+	}
+	if root == nil {
+		if len(errs) == 0 {
+			d.faults.add(Pos{d.file, 1, 1}, KindDocument, "", "the file holds nothing: give it a key, or delete it")
+		}
 		return
 	}
-	loader, err := yaml.NewLoader(bytes.NewReader(data))
-	if err != nil {
-		d.syntax(err)
-		return
-	}
-	var root, second yaml.Node
-	switch err := loader.Load(&root); {
-	case err == io.EOF:
-		d.faults.add(Pos{d.file, 1, 1}, KindDocument, "", "the file holds nothing: give it a key, or delete it")
-		return
-	case err != nil:
-		d.syntax(err)
-		return
-	}
-	switch err := loader.Load(&second); {
-	case err == io.EOF:
-	case err != nil:
-		d.syntax(err)
-	default:
-		d.fault(&second, KindDocument, "", "a second document: put it in a file of its own, or remove the ---")
+	if second != nil {
+		d.fault(second, KindDocument, "", "a second document: put it in a file of its own, or remove the ---")
 	}
 	if len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
-		d.fault(&root, KindDocument, "", "wanted a mapping of %s and so on", quoted([]string{"functions", "errors"}, "and"))
+		d.fault(root, KindDocument, "", "wanted a mapping of %s and so on", quoted([]string{"functions", "errors"}, "and"))
 		return
 	}
 	d.mapping(root.Content[0], reflect.ValueOf(doc).Elem(), "")
 }
 
-// unreadable finds the first byte that YAML does not allow. The YAML library would say so too, but not where, and it
-// reads UTF-16 as well.
-func unreadable(data []byte) (at int, what string) {
-	for at < len(data) {
-		r, size := utf8.DecodeRune(data[at:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			return at, fmt.Sprintf("byte 0x%02X is not UTF-8: save the file as UTF-8", data[at])
-		case unicode.IsControl(r) && !strings.ContainsRune("\t\n\r\u0085", r):
-			return at, fmt.Sprintf("control character %U: remove it", r)
-		}
-		at += size
-	}
-	return at, ""
-}
-
-func (d *decoder) syntax(err error) {
-	pos, msg := Pos{d.file, 1, 1}, err.Error()
-	var le *yaml.LoadError
-	if errors.As(err, &le) {
-		msg = le.Message
-		if le.ContextMsg != "" {
-			msg = le.ContextMsg + ": " + msg
-		}
-		if le.Mark.Line > 0 {
-			pos.Line, pos.Col = le.Mark.Line, max(le.Mark.Column, 1)
-		}
-	}
-	d.faults.add(pos, KindSyntax, "", "YAML: %s", strings.ReplaceAll(msg, "\n", " "))
-}
-
 // usable reports the nodes that no value may be: the spec has to read the same to a person, an editor and us.
 func (d *decoder) usable(n *yaml.Node, path string) bool {
-	switch {
-	case n.Kind == yaml.AliasNode:
-		d.fault(n, KindFeature, path, "YAML aliases are not allowed: write the value out")
-	case n.Anchor != "":
-		d.fault(n, KindFeature, path, "YAML anchors are not allowed: remove %q", "&"+n.Anchor)
-	case n.Style&yaml.TaggedStyle != 0:
-		d.fault(n, KindFeature, path, "YAML tags are not allowed: remove %q", n.Tag)
-	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
-		d.fault(n, KindNull, path, "has no value: give one, or remove the key")
-	default:
-		return true
+	if problem := yamldoc.Unusable(n); problem != "" {
+		d.fault(n, KindFeature, path, "%s", problem)
+		return false
 	}
-	return false
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		d.fault(n, KindNull, path, "has no value: give one, or remove the key")
+		return false
+	}
+	return true
 }
 
 // mapping fills an entry, a pointer-free struct value of a schema type.
@@ -268,7 +218,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, entry string) {
 			}
 			known = append(known, f.key)
 		}
-		hint := didYouMean(key.Value, known)
+		hint := yamldoc.DidYouMean(key.Value, known)
 		if hint == "" {
 			hint = ": the keys are " + strings.Join(known, ", ")
 		}
@@ -318,7 +268,7 @@ func (d *decoder) keys(n *yaml.Node, path string, known func(key *yaml.Node) boo
 			continue
 		}
 		if key.Kind != yaml.AliasNode && key.Kind != yaml.ScalarNode {
-			d.fault(key, KindType, path, "wanted a name as a key, found %s", describe(key))
+			d.fault(key, KindType, path, "wanted a name as a key, found %s", yamldoc.Describe(key))
 			continue
 		}
 		if key.Tag != "!!null" && !d.usable(key, path) {
@@ -468,7 +418,7 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, path string, f field) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag != "!!str":
 		// Editors that follow the JSON schema refuse an unquoted 1.10 as well, and YAML would make 1.1 of it.
-		d.fault(n, KindType, path, "wanted text, found %s: put it in quotes", describe(n))
+		d.fault(n, KindType, path, "wanted text, found %s: put it in quotes", yamldoc.Describe(n))
 	case n.Kind != yaml.ScalarNode:
 		d.wrong(n, path, "text")
 	case n.Value == "":
@@ -478,7 +428,7 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, path string, f field) {
 	case strings.ContainsFunc(n.Value, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }):
 		d.fault(n, KindBlank, path, "%q has characters that cannot be printed: remove them", n.Value)
 	case f.enum != nil && !slices.Contains(f.enum, n.Value):
-		d.fault(n, KindEnum, path, "wanted %s, found %q%s", quoted(f.enum, "or"), n.Value, didYouMean(n.Value, f.enum))
+		d.fault(n, KindEnum, path, "wanted %s, found %q%s", quoted(f.enum, "or"), n.Value, yamldoc.DidYouMean(n.Value, f.enum))
 	default:
 		v.SetString(n.Value)
 	}
@@ -511,31 +461,5 @@ func (d *decoder) integer(n *yaml.Node, path string, bits int) (i Int, ok bool) 
 }
 
 func (d *decoder) wrong(n *yaml.Node, path, wanted string) {
-	d.fault(n, KindType, path, "wanted %s, found %s", wanted, describe(n))
-}
-
-// describe says what a node is, for "found ...".
-func describe(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.ScalarNode:
-		value := n.Value
-		if len(value) > 40 {
-			value = strings.ToValidUTF8(value[:40], "") + "..."
-		}
-		switch n.Tag {
-		case "!!int", "!!float":
-			return fmt.Sprintf("the number %s", value)
-		case "!!bool":
-			return fmt.Sprintf("the boolean %s", value)
-		case "!!timestamp":
-			return fmt.Sprintf("the date %s", value)
-		case "!!str":
-			return fmt.Sprintf("the text %q", value)
-		}
-	}
-	return "something else"
+	d.fault(n, KindType, path, "wanted %s, found %s", wanted, yamldoc.Describe(n))
 }

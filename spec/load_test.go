@@ -154,25 +154,6 @@ func TestFaultsAreCollected(t *testing.T) {
 	require.Equal(t, KindMissing, first.Kind)
 }
 
-func TestDidYouMean(t *testing.T) {
-	names := []string{"pbSendBuffer", "pbRecvBuffer", "value", "kind"}
-	for name, want := range map[string]string{
-		"pbSendBuf":    "pbSendBuffer",
-		"pbsendbuffer": "pbSendBuffer",
-		"vlaue":        "value",
-		"knd":          "kind",
-		"x":            "",
-		"":             "",
-		"value":        "",
-		"something":    "",
-	} {
-		if want != "" {
-			want = ` (did you mean "` + want + `"?)`
-		}
-		require.Equal(t, want, didYouMean(name, names), name)
-	}
-}
-
 // Whatever a file holds, Load and Validate return: with faults that have a position and stand on one line each.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"*.yaml", "testdata/good/*.yaml", "testdata/bad/*.yaml"} {

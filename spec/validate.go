@@ -10,6 +10,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/gopcsc/gopcsc/internal/yamldoc"
 )
 
 // Validate checks what the entries of a loaded spec mean: names, references, values, roles and texts.
@@ -81,7 +83,7 @@ func (v *validator) claim(in scope, kind Kind, name, what string, pos Pos, path 
 
 // unknown reports a name that stands for nothing.
 func (v *validator) unknown(pos Pos, kind Kind, path, what, name string, known []string) {
-	hint := didYouMean(name, known)
+	hint := yamldoc.DidYouMean(name, known)
 	if hint == "" && len(known) > 0 && len(known) <= 15 {
 		hint = ": there is " + quoted(known, "and")
 	} else if hint == "" {
