@@ -21,6 +21,7 @@ const (
 	puregoPath   = module + "/backend_purego"
 	pcscPath     = module + "/pcsc"
 	iso7816Path  = module + "/pcsc/iso7816"
+	part10Path   = module + "/internal/part10"
 	protocolPath = module + "/generated/protocol"
 )
 
@@ -80,6 +81,7 @@ var packageNames = map[string]string{
 	puregoPath:   "backendpurego",
 	pcscPath:     "pcsc",
 	iso7816Path:  "iso7816",
+	part10Path:   "part10",
 	protocolPath: "protocol",
 }
 

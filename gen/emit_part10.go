@@ -9,9 +9,10 @@ import (
 )
 
 // emitPart10 emits the structures of part 10, as what they are on the wire, and its TLV properties. Both are the same
-// on every platform, so there is one file and no constraint.
+// on every platform, so there are no constraints. The structures have a package of their own, for both ends of the wire.
 func emitPart10(m *Model) ([]File, error) {
-	f := newFile(pcscPath, "zpart10.go", "", "features", "types")
+	var files []*goFile
+	raw := newFile(part10Path, "zpart10.go", "", "features", "types")
 	empty := true
 	for _, s := range m.Structs {
 		if s.Pack == nil || usedByStates(m, s) {
@@ -25,16 +26,19 @@ func emitPart10(m *Model) ([]File, error) {
 			continue
 		}
 		empty = false
-		rawStruct(f, s, l)
+		rawStruct(raw, s, l)
 	}
 	if len(m.Props) > 0 {
 		empty = false
+		propertySizes(raw, m.Props)
+		f := newFile(pcscPath, "zpart10.go", "", "features")
 		properties(f, m.Props)
+		files = append(files, f)
 	}
-	if empty {
-		return nil, nil
+	if !empty {
+		files = append(files, raw)
 	}
-	return renderAll(f)
+	return renderAll(files...)
 }
 
 // onlyLayout returns the layout that a structure has under every ABI whose headers have it.
@@ -56,25 +60,25 @@ func onlyLayout(m *Model, s *Struct) (*Layout, error) {
 
 // rawStruct emits a structure with its encoder and decoder:
 //
-//	const rawTLVSize = 6
+//	const TLVSize = 6
 //
-//	type rawTLV struct {
+//	type TLV struct {
 //		Tag   byte
 //		Value uint32
 //	}
 //
-//	func (s *rawTLV) appendTo(b []byte) []byte {
+//	func (s *TLV) AppendTo(b []byte) []byte {
 //		at := len(b)
-//		b = append(b, make([]byte, rawTLVSize)...)
+//		b = append(b, make([]byte, TLVSize)...)
 //		p := b[at:]
 //		p[0] = s.Tag
 //		binary.BigEndian.PutUint32(p[2:], s.Value)
 //		return b
 //	}
 //
-//	func (s *rawTLV) decode(b []byte) bool { … }
+//	func (s *TLV) Decode(b []byte) bool { … }
 func rawStruct(f *goFile, s *Struct, l *Layout) {
-	name := "raw" + s.Go
+	name := s.Go
 	order := map[string]string{"big": "BigEndian", "little": "LittleEndian"}[s.Order]
 	if order == "" {
 		order = "NativeEndian"
@@ -113,32 +117,48 @@ func rawStruct(f *goFile, s *Struct, l *Layout) {
 			decode = append(decode, field.Clone().Op("=").Add(get(size).Call(b(at))))
 		}
 	}
-	size, end := "its size in bytes", jen.Return(jen.Id("b"))
+	size, end := "", jen.Return(jen.Id("b"))
 	if tail != "" {
-		size = "its size in bytes, without " + tail
+		size = ", without " + tail
 		end = jen.Return(jen.Append(jen.Id("b"), jen.Id("s").Dot(tail).Op("...")))
 	}
 
-	f.doc("%sSize is %s.", name, size)
+	f.doc("%sSize is the size of %s in bytes%s.", name, s.Name, size)
 	f.Const().Id(name + "Size").Op("=").Lit(l.Size)
 	f.Line()
 	f.doc("%s is %s. %s", name, s.Name, s.Doc)
 	f.Type().Id(name).Struct(fields...)
 	f.Line()
-	f.doc("appendTo appends the structure as it is in memory in C.")
+	f.doc("AppendTo appends the structure as it is in memory in C.")
 	body := []jen.Code{
 		jen.Id("at").Op(":=").Len(jen.Id("b")),
 		jen.Id("b").Op("=").Append(jen.Id("b"), jen.Make(jen.Index().Byte(), jen.Id(name+"Size")).Op("...")),
 		jen.Id("p").Op(":=").Id("b").Index(jen.Id("at").Op(":")),
 	}
-	f.Func().Params(jen.Id("s").Op("*").Id(name)).Id("appendTo").Params(jen.Id("b").Index().Byte()).Index().Byte().Block(
+	f.Func().Params(jen.Id("s").Op("*").Id(name)).Id("AppendTo").Params(jen.Id("b").Index().Byte()).Index().Byte().Block(
 		append(append(body, encode...), end)...)
 	f.Line()
-	f.doc("decode reads the structure, or says that b is too short.")
+	f.doc("Decode reads the structure, or says that b is too short.")
 	body = []jen.Code{jen.If(jen.Len(jen.Id("b")).Op("<").Id(name + "Size")).Block(jen.Return(jen.False()))}
-	f.Func().Params(jen.Id("s").Op("*").Id(name)).Id("decode").Params(jen.Id("b").Index().Byte()).Bool().Block(
+	f.Func().Params(jen.Id("s").Op("*").Id(name)).Id("Decode").Params(jen.Id("b").Index().Byte()).Bool().Block(
 		append(append(body, decode...), jen.Return(jen.True()))...)
 	f.Line()
+}
+
+// propertySizes emits how many bytes the numbers among the TLV properties have:
+//
+//	var PropertySizes = map[winscard.Property]int{
+//		winscard.PropertyLines: 2,
+//	}
+func propertySizes(f *goFile, props []*Property) {
+	var sizes []jen.Code
+	for _, p := range props {
+		if size := map[string]int{"uint8": 1, "uint16": 2, "uint32": 4}[p.Decode]; size > 0 {
+			sizes = append(sizes, jen.Line().Qual(winscardPath, p.Go).Op(":").Lit(size))
+		}
+	}
+	f.doc("PropertySizes has the TLV properties that are numbers, and how many bytes each has.")
+	f.Var().Id("PropertySizes").Op("=").Map(jen.Qual(winscardPath, "Property")).Int().Values(append(sizes, jen.Line())...)
 }
 
 // properties emits the TLV properties as a structure, and what sets a field of it:

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/gopcsc/gopcsc/internal/part10"
 )
 
 // Part 10 of the PC/SC specification: what a reader can do beyond moving APDUs, first of all let a person enter a PIN
@@ -16,7 +18,7 @@ import (
 // Features are the PC/SC part 10 features of a reader, each with the control code that calls it. The zero value is a
 // reader that has none. It is not changed after it was made.
 type Features struct {
-	list    []rawFeatureTLV
+	list    []part10.FeatureTLV
 	refused error
 }
 
@@ -72,8 +74,8 @@ func parseFeatures(answer []byte) Features {
 		if n > len(answer) {
 			break
 		}
-		var t rawFeatureTLV
-		if n == rawFeatureTLVSize && t.decode(answer) && !f.Has(Feature(t.Tag)) {
+		var t part10.FeatureTLV
+		if n == part10.FeatureTLVSize && t.Decode(answer) && !f.Has(Feature(t.Tag)) {
 			f.list = append(f.list, t)
 		}
 		answer = answer[n:]
@@ -251,8 +253,8 @@ func (t target) pinProperties(ctx context.Context) (PINProperties, error) {
 	if err != nil {
 		return PINProperties{}, err
 	}
-	var raw rawPINProperties
-	if !raw.decode(answer) {
+	var raw part10.PINProperties
+	if !raw.Decode(answer) {
 		return PINProperties{}, t.failedPIN(ErrInternalError, FeatureIFDPINProperties.String()+": the driver's answer is too short", nil)
 	}
 	return PINProperties{LCDLayout: raw.LCDLayout, EndOn: PINEnd(raw.EntryValidationCondition), TimeOut2: raw.TimeOut2}, nil

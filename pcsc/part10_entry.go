@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/gopcsc/gopcsc/internal/part10"
 )
 
 // PINStatus is the status word that ends the entry of a PIN: the reader's, or that of the card to which the reader has
@@ -124,12 +126,12 @@ func boundPINTimeouts(ctx context.Context, first, afterKey *time.Duration) {
 
 func (t target) verifyStructure(ctx context.Context, v PINVerify) ([]byte, error) {
 	boundPINTimeouts(ctx, &v.Timeout, &v.TimeoutAfterKey)
-	return t.pinStructure(v, rawPINVerifySize+len(v.APDU))
+	return t.pinStructure(v, part10.PINVerifySize+len(v.APDU))
 }
 
 func (t target) modifyStructure(ctx context.Context, m PINModify) ([]byte, error) {
 	boundPINTimeouts(ctx, &m.Timeout, &m.TimeoutAfterKey)
-	return t.pinStructure(m, rawPINModifySize+len(m.APDU))
+	return t.pinStructure(m, part10.PINModifySize+len(m.APDU))
 }
 
 // pinStructure makes the structure in memory of its final size, so that nothing of it is left behind elsewhere.

@@ -3,6 +3,8 @@ package pcsc
 import (
 	"fmt"
 	"time"
+
+	"github.com/gopcsc/gopcsc/internal/part10"
 )
 
 // PINEncoding is how the digits of a PIN stand in the command. There is no default: the card knows only one.
@@ -136,7 +138,7 @@ type PINModify struct {
 // error says what is wrong with v; it is [ErrInvalidParameter]. Only [Card.ControlFeature] needs it.
 func (v PINVerify) AppendBinary(b []byte) ([]byte, error) {
 	c := pinCheck{of: "PINVerify"}
-	raw := rawPINVerify{
+	raw := part10.PINVerify{
 		TimerOut:                 c.seconds("Timeout", v.Timeout),
 		TimerOut2:                c.seconds("TimeoutAfterKey", v.TimeoutAfterKey),
 		FormatString:             c.format(&v.Block),
@@ -155,14 +157,14 @@ func (v PINVerify) AppendBinary(b []byte) ([]byte, error) {
 	if c.err != nil {
 		return b, c.err
 	}
-	return raw.appendTo(b), nil
+	return raw.AppendTo(b), nil
 }
 
 // AppendBinary appends the PIN_MODIFY_STRUCTURE, in the byte order of this machine, which is what drivers expect. The
 // error says what is wrong with m; it is [ErrInvalidParameter]. Only [Card.ControlFeature] needs it.
 func (m PINModify) AppendBinary(b []byte) ([]byte, error) {
 	c := pinCheck{of: "PINModify"}
-	raw := rawPINModify{
+	raw := part10.PINModify{
 		TimerOut:                 c.seconds("Timeout", m.Timeout),
 		TimerOut2:                c.seconds("TimeoutAfterKey", m.TimeoutAfterKey),
 		FormatString:             c.format(&m.Block),
@@ -198,7 +200,7 @@ func (m PINModify) AppendBinary(b []byte) ([]byte, error) {
 	if c.err != nil {
 		return b, c.err
 	}
-	return raw.appendTo(b), nil
+	return raw.AppendTo(b), nil
 }
 
 // pinCheck makes the bytes of a structure and keeps the first fault.

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/internal/part10"
 )
 
 // native writes numbers of 2 and 4 bytes as the host has them, and the rest as it is.
@@ -192,14 +193,14 @@ func FuzzPINStructures(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, s := range []interface {
-			appendTo([]byte) []byte
-			decode([]byte) bool
-		}{&rawPINVerify{}, &rawPINModify{}, &rawPINProperties{}, &rawFeatureTLV{}} {
-			if !s.decode(b) {
+			AppendTo([]byte) []byte
+			Decode([]byte) bool
+		}{&part10.PINVerify{}, &part10.PINModify{}, &part10.PINProperties{}, &part10.FeatureTLV{}} {
+			if !s.Decode(b) {
 				require.True(t, reflect.ValueOf(s).Elem().IsZero())
 				continue
 			}
-			again := s.appendTo([]byte("head"))
+			again := s.AppendTo([]byte("head"))
 			require.Equal(t, "head", string(again[:4]))
 			require.Equal(t, b[:len(again)-4], again[4:])
 		}
@@ -211,11 +212,11 @@ func FuzzParseFeatures(f *testing.F) {
 	f.Add([]byte{6, 0, 6, 5, 1, 2, 3, 4, 5, 6, 4, 1, 2, 3, 4, 7, 255})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		features := parseFeatures(b)
-		require.LessOrEqual(t, features.Len(), len(b)/rawFeatureTLVSize)
+		require.LessOrEqual(t, features.Len(), len(b)/part10.FeatureTLVSize)
 		n := 0
 		for feature, code := range features.All() {
 			n++
-			tlv := (&rawFeatureTLV{Tag: byte(feature), Length: 4, Value: code}).appendTo(nil)
+			tlv := (&part10.FeatureTLV{Tag: byte(feature), Length: 4, Value: code}).AppendTo(nil)
 			require.True(t, bytes.Contains(b, tlv))
 			got, ok := features.Code(feature)
 			require.True(t, ok)
@@ -326,7 +327,7 @@ func pad(f *fake, answer func(tag Feature, in, out []byte) (int, winscard.Code),
 		}
 		var list []byte
 		for _, tag := range tags {
-			list = (&rawFeatureTLV{Tag: byte(tag), Length: 4, Value: 0x42000000 + uint32(tag)}).appendTo(list)
+			list = (&part10.FeatureTLV{Tag: byte(tag), Length: 4, Value: 0x42000000 + uint32(tag)}).AppendTo(list)
 		}
 		return copy(out, list), winscard.Success
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/internal/part10"
 )
 
 // recorder is a Tracer that keeps what it is told.
@@ -331,7 +332,7 @@ func TestTraceControl(t *testing.T) {
 	c, card := traced(t, f, WithTracer(&r), WithUnsafeAPDUBytesInTrace())
 	r.take()
 	feature := func(tag Feature, code uint32) []byte {
-		return (&rawFeatureTLV{Tag: byte(tag), Length: 4, Value: code}).appendTo(nil)
+		return (&part10.FeatureTLV{Tag: byte(tag), Length: 4, Value: code}).AppendTo(nil)
 	}
 	features := slices.Concat(
 		feature(FeatureVerifyPINDirect, 1), feature(FeatureModifyPINDirect, 2), feature(FeatureIFDPINProperties, 3),
@@ -451,8 +452,8 @@ func session(t *testing.T, f *fake, opts ...Option) {
 	}
 	f.control = func(code uint32, _, out []byte) (int, winscard.Code) {
 		if code == CtlGetFeatureRequest {
-			feature := rawFeatureTLV{Tag: byte(FeatureVerifyPINDirect), Length: 4, Value: 43}
-			return copy(out, feature.appendTo(nil)), winscard.Success
+			feature := part10.FeatureTLV{Tag: byte(FeatureVerifyPINDirect), Length: 4, Value: 43}
+			return copy(out, feature.AppendTo(nil)), winscard.Success
 		}
 		return copy(out, secretData), winscard.Success
 	}
