@@ -136,10 +136,10 @@ func (s *Service) drive(card winscard.Card, op Op, in []byte, tooLong bool, call
 		}()
 		s.restart(late)
 		switch {
-		case rc != winscard.Success:
-			return nil, rc
 		case h.client.dead:
 			return nil, winscard.ErrCommError
+		case rc != winscard.Success:
+			return nil, rc
 		case h.reader == nil:
 			return nil, winscard.ErrNotTransacted
 		}

@@ -35,6 +35,7 @@ type Service struct {
 	// controller or a caller is waited for.
 	mu          sync.Mutex
 	running     bool
+	stops       int  // how often it was stopped
 	changing    bool // Start or Stop is at work; not a mutex, as waiting for one stops a synctest bubble's time
 	slots       [maxReaders]slot
 	clients     map[winscard.Context]*client
@@ -186,6 +187,7 @@ func (s *Service) Stop() {
 // stop does the work of Stop. The caller holds s.mu.
 func (s *Service) stop() {
 	s.running = false
+	s.stops++
 	for _, c := range s.clients {
 		c.dead = true
 		c.endWaits(winscard.ErrCommError)

@@ -79,11 +79,7 @@ func (s *Service) reach(h *connection, pci uint32, apdu []byte) (_ *insertion, l
 			continue
 		}
 		if !in.line.powered || r.use == unpowered {
-			// Another connection has unpowered the card, or it was left alone. The reader's state does not tell.
-			s.do(in, powerUp)
-			if r.inserted == in && r.has(winscard.CardPresent) {
-				r.use = inUse
-			}
+			s.wake(in)
 			continue
 		}
 		if !struck {
@@ -112,9 +108,7 @@ func (s *Service) exchange(h *connection, in *insertion, apdu []byte, hits []hit
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		in.line.busy = false
-		s.released.raise()
-		s.tellPulled(in)
+		s.free(in)
 		s.restart(hits)
 		switch {
 		case rc != winscard.Success:
@@ -124,6 +118,11 @@ func (s *Service) exchange(h *connection, in *insertion, apdu []byte, hits []hit
 			rc = winscard.ErrNotTransacted
 		}
 	}()
+	return s.ask(in, apdu, hits)
+}
+
+// ask gives an APDU to the card, whose line is reserved. The caller does not hold s.mu.
+func (s *Service) ask(in *insertion, apdu []byte, hits []hit) (response []byte, rc winscard.Code) {
 	if !unheard(hits) {
 		if p, ok := in.card.(ProtocolSetter); ok {
 			p.SetProtocol(winscard.Protocol(in.line.protocol))
@@ -134,4 +133,40 @@ func (s *Service) exchange(h *connection, in *insertion, apdu []byte, hits []hit
 		}
 	}
 	return s.disturb(hits, response, rc)
+}
+
+// seize waits for the line of the card in a reader and reserves it. The card has power then. The caller holds s.mu,
+// which is released meanwhile.
+func (s *Service) seize(r *Reader) (*insertion, winscard.Code) {
+	for {
+		in := r.inserted
+		switch {
+		case r.place < 0 || in == nil || !r.has(winscard.CardPresent) || r.has(winscard.CardSwallowed):
+			return nil, winscard.ErrNotTransacted
+		case in.line.busy:
+			s.pause()
+		case !in.line.powered || r.use == unpowered:
+			s.wake(in)
+		default:
+			in.line.busy = true
+			return in, winscard.Success
+		}
+	}
+}
+
+// free gives the line of a card back. The caller holds s.mu, which may be released meanwhile.
+func (s *Service) free(in *insertion) {
+	in.line.busy = false
+	s.released.raise()
+	s.tellPulled(in)
+}
+
+// wake powers up a card that another connection has unpowered, or that was left alone; its reader's state does not
+// tell. The caller holds s.mu, which is released meanwhile.
+func (s *Service) wake(in *insertion) {
+	r := in.reader
+	s.do(in, powerUp)
+	if r.inserted == in && r.has(winscard.CardPresent) {
+		r.use = inUse
+	}
 }
