@@ -31,6 +31,9 @@ var (
 // together, make a Transport over the *pcsc.Transaction. Over anything else, [WithTransaction] says how sequences are
 // kept together.
 //
+// pcscd 1.9.9 has a gap: an APDU that another program sent without a transaction, and that waits for the reader when
+// the transaction begins, can still come after the transaction's first APDU.
+//
 // # What is sent twice
 //
 // A command that may have run is never sent again: neither after an error of the transmitter, nor after any status
