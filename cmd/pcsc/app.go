@@ -26,6 +26,9 @@ Exit codes:
   6  interrupted (watch: 0), or out of time (--timeout)
   7  apdu: a card answered with a status word other than 9000 or 61xx
 
+With --virtual no reader, no card and no service is needed: each command uses a reader inside this program, with a
+demo card in it or what --card says. What a command leaves on that card is gone when it ends.
+
 With --json, where a command has it, standard output is one JSON object, whatever happens; with watch it is one for each
 event, on a line of its own, and one more for an error. If there was an error, the object has a member "error":
   {"exit": 5, "message": "...", "hint": "...", "reader": "...", "function": "SCardConnect",
@@ -47,6 +50,8 @@ type app struct {
 	// Flags of all commands, and of those that can write JSON.
 	library string
 	timeout time.Duration
+	virtual bool
+	cards   []string
 	json    bool
 
 	started bool   // a command's own code has begun: further errors are not about its usage
@@ -62,7 +67,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	cmd, err := root.ExecuteContextC(ctx)
 	a.lines = cmd.Name() == watchName
 	if err != nil && !a.started {
-		err = &failure{exit: exitUsage, what: err.Error(), todo: "see pcsc help"}
+		if f := (*failure)(nil); !errors.As(err, &f) {
+			err = &failure{exit: exitUsage, what: err.Error(), todo: "see pcsc help"}
+		}
 		a.json = a.json || wantsJSON(args) // flags after the wrong one have not been looked at
 	}
 	var f *failure
@@ -101,6 +108,7 @@ func (a *app) newRoot() *cobra.Command {
 	flags.StringVar(&a.library, "library", "", "PC/SC library to load, in place of the system's: an absolute `path`\n"+
 		"(for programs built without cgo; so does the variable PCSC_LIBRARY)")
 	flags.DurationVar(&a.timeout, "timeout", 0, "give up after this `duration`, such as 500ms or 10s")
+	a.virtualFlags(root)
 	root.AddCommand(a.versionCommand(), a.listCommand(), a.statusCommand(), a.atrCommand(), a.attrCommand(),
 		a.featureCommand(), a.watchCommand(), a.apduCommand(), a.doctorCommand(),
 		a.demoCommand())
@@ -117,6 +125,9 @@ func (a *app) runE(f func(ctx context.Context, args []string) error) func(*cobra
 	return func(cmd *cobra.Command, args []string) error {
 		if a.timeout < 0 {
 			return errors.New("--timeout is less than nothing")
+		}
+		if err := a.goVirtual(); err != nil {
+			return err
 		}
 		a.started = true
 		ctx := cmd.Context()

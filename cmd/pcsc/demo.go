@@ -28,8 +28,8 @@ func (a *app) demoCommand() *cobra.Command {
 wait for a card to come and go.
 
 It is made on the system's PC/SC service if that has a reader with a card, or has a reader and a person at standard
-input who can insert one; else on a virtual reader and card inside this program. A real card is sent nothing but SELECT
-and left as it is.`,
+input who can insert one; else, and with --virtual, on a virtual reader and card inside this program. A real card is
+sent nothing but SELECT and left as it is.`,
 		Args: cobra.NoArgs,
 		RunE: a.runE(func(ctx context.Context, _ []string) error { return a.demo(ctx) }),
 	}
@@ -41,7 +41,13 @@ func (a *app) demo(ctx context.Context) error {
 	a.say("A tour of PC/SC with package pcsc (backend %s, %s, %s/%s).", pcsc.BackendName(), runtime.Version(),
 		runtime.GOOS, runtime.GOARCH)
 	a.say("")
-	err := a.realTour(ctx)
+	var err error = &unfitError{why: "--virtual asks for it"}
+	switch {
+	case len(a.cards) > 0:
+		return &failure{exit: exitUsage, what: "the tour has a card of its own", todo: "leave --card away"}
+	case !a.virtual:
+		err = a.realTour(ctx)
+	}
 	var unfit *unfitError
 	switch {
 	case ctx.Err() != nil:

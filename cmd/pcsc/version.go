@@ -125,6 +125,9 @@ func moduleVersion() (version, revision string) {
 // findLibrary loads the library, by contacting the service, and finds its file. It does not matter whether there is a
 // service.
 func (a *app) findLibrary(ctx context.Context) jsonLibrary {
+	if a.virtual {
+		return jsonLibrary{Problem: "--virtual needs none"}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	pc, err := a.establish(ctx)
