@@ -231,7 +231,7 @@ static inline z_SCardConnect_result z_SCardConnect(uint64_t hContext, const uint
 	z_SCardConnect_result r;
 	SCARDHANDLE phCard_ = 0;
 	DWORD pdwActiveProtocol_ = 0;
-	r.rc = (uint32_t)SCardConnect((SCARDCONTEXT)hContext, (const char *)szReader, (DWORD)dwShareMode, (DWORD)dwPreferredProtocols, &phCard_, &pdwActiveProtocol_);
+	r.rc = (uint32_t)SCardConnect((SCARDCONTEXT)hContext, (char *)szReader, (DWORD)dwShareMode, (DWORD)dwPreferredProtocols, &phCard_, &pdwActiveProtocol_);
 	r.phCard = sizeof(SCARDHANDLE) == 4 ? (uint64_t)(uint32_t)phCard_ : (uint64_t)phCard_;
 	r.pdwActiveProtocol = (uint32_t)pdwActiveProtocol_;
 	return r;
@@ -245,7 +245,7 @@ typedef struct {
 static inline z_SCardControl_result z_SCardControl(uint64_t hCard, uint32_t dwControlCode, const uint8_t *pbSendBuffer, uint32_t cbSendLength, uint8_t *pbRecvBuffer, uint32_t cbRecvLength) {
 	z_SCardControl_result r;
 	DWORD lpBytesReturned_ = 0;
-	r.rc = (uint32_t)SCardControl132((SCARDHANDLE)hCard, (DWORD)dwControlCode, (const void *)pbSendBuffer, (DWORD)cbSendLength, (void *)pbRecvBuffer, (DWORD)cbRecvLength, &lpBytesReturned_);
+	r.rc = (uint32_t)SCardControl132((SCARDHANDLE)hCard, (DWORD)dwControlCode, (void *)pbSendBuffer, (DWORD)cbSendLength, (void *)pbRecvBuffer, (DWORD)cbRecvLength, &lpBytesReturned_);
 	r.lpBytesReturned = (uint32_t)lpBytesReturned_;
 	return r;
 }
@@ -335,7 +335,7 @@ typedef struct {
 static inline z_SCardListReaders_result z_SCardListReaders(uint64_t hContext, const uint8_t *mszGroups, uint8_t *mszReaders, uint32_t pcchReaders) {
 	z_SCardListReaders_result r;
 	DWORD pcchReaders_ = pcchReaders;
-	r.rc = (uint32_t)SCardListReaders((SCARDCONTEXT)hContext, (const char *)mszGroups, (char *)mszReaders, &pcchReaders_);
+	r.rc = (uint32_t)SCardListReaders((SCARDCONTEXT)hContext, (char *)mszGroups, (char *)mszReaders, &pcchReaders_);
 	r.pcchReaders = (uint32_t)pcchReaders_;
 	return r;
 }
@@ -358,7 +358,7 @@ static inline uint32_t z_SCardReleaseContext(uint64_t hContext) {
 }
 
 static inline uint32_t z_SCardSetAttrib(uint64_t hCard, uint32_t dwAttrId, const uint8_t *pbAttr, uint32_t cbAttrLen) {
-	return (uint32_t)SCardSetAttrib((SCARDHANDLE)hCard, (DWORD)dwAttrId, (const void *)pbAttr, (DWORD)cbAttrLen);
+	return (uint32_t)SCardSetAttrib((SCARDHANDLE)hCard, (DWORD)dwAttrId, (void *)pbAttr, (DWORD)cbAttrLen);
 }
 
 static inline uint32_t z_SCardSetTimeout(uint64_t hContext, uint32_t dwTimeout) {
@@ -402,7 +402,7 @@ static inline z_SCardTransmit_result z_SCardTransmit(uint64_t hCard, uint32_t pi
 	pioSendPci_.dwProtocol = pioSendPci;
 	pioSendPci_.cbPciLength = sizeof pioSendPci_;
 	DWORD pcbRecvLength_ = pcbRecvLength;
-	r.rc = (uint32_t)SCardTransmit((SCARDHANDLE)hCard, &pioSendPci_, (const void *)pbSendBuffer, (DWORD)cbSendLength, NULL, (void *)pbRecvBuffer, &pcbRecvLength_);
+	r.rc = (uint32_t)SCardTransmit((SCARDHANDLE)hCard, &pioSendPci_, (void *)pbSendBuffer, (DWORD)cbSendLength, NULL, (void *)pbRecvBuffer, &pcbRecvLength_);
 	r.pcbRecvLength = (uint32_t)pcbRecvLength_;
 	return r;
 }
@@ -426,8 +426,8 @@ func cBytes(b []byte) *C.uint8_t {
 
 // cLen brings a length into 32 bits, without the value that stands for SCARD_AUTOALLOCATE. PC/SC has no calls
 // with buffers so large; it refuses them.
-func cLen(b []byte) C.uint32_t {
-	return C.uint32_t(min(uint64(len(b)), math.MaxUint32-1))
+func cLen[T any](s []T) C.uint32_t {
+	return C.uint32_t(min(uint64(len(s)), math.MaxUint32-1))
 }
 
 // BeginTransaction is the equivalent of SCardBeginTransaction: it waits for and takes exclusive access to a

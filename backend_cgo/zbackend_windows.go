@@ -13,6 +13,14 @@ import (
 
 /*
 #cgo LDFLAGS: -lwinscard
+#cgo noescape z_SCardAccessNewReaderEvent
+#cgo nocallback z_SCardAccessNewReaderEvent
+#cgo noescape z_SCardAccessStartedEvent
+#cgo nocallback z_SCardAccessStartedEvent
+#cgo noescape z_SCardAddReaderToGroup
+#cgo nocallback z_SCardAddReaderToGroup
+#cgo noescape z_SCardAudit
+#cgo nocallback z_SCardAudit
 #cgo noescape z_SCardBeginTransaction
 #cgo nocallback z_SCardBeginTransaction
 #cgo noescape z_SCardCancel
@@ -27,33 +35,84 @@ import (
 #cgo nocallback z_SCardEndTransaction
 #cgo noescape z_SCardEstablishContext
 #cgo nocallback z_SCardEstablishContext
+#cgo noescape z_SCardForgetCardType
+#cgo nocallback z_SCardForgetCardType
+#cgo noescape z_SCardForgetReader
+#cgo nocallback z_SCardForgetReader
+#cgo noescape z_SCardForgetReaderGroup
+#cgo nocallback z_SCardForgetReaderGroup
 #cgo noescape z_SCardFreeMemory
 #cgo nocallback z_SCardFreeMemory
 #cgo noescape z_SCardGetAttrib
 #cgo nocallback z_SCardGetAttrib
+#cgo noescape z_SCardGetCardTypeProviderName
+#cgo nocallback z_SCardGetCardTypeProviderName
+#cgo noescape z_SCardGetDeviceTypeId
+#cgo nocallback z_SCardGetDeviceTypeId
+#cgo noescape z_SCardGetProviderId
+#cgo nocallback z_SCardGetProviderId
+#cgo noescape z_SCardGetReaderDeviceInstanceId
+#cgo nocallback z_SCardGetReaderDeviceInstanceId
+#cgo noescape z_SCardGetReaderIcon
+#cgo nocallback z_SCardGetReaderIcon
 #cgo noescape z_SCardGetStatusChange
 #cgo nocallback z_SCardGetStatusChange
+#cgo noescape z_SCardGetTransmitCount
+#cgo nocallback z_SCardGetTransmitCount
+#cgo noescape z_SCardIntroduceCardType
+#cgo nocallback z_SCardIntroduceCardType
+#cgo noescape z_SCardIntroduceReader
+#cgo nocallback z_SCardIntroduceReader
+#cgo noescape z_SCardIntroduceReaderGroup
+#cgo nocallback z_SCardIntroduceReaderGroup
 #cgo noescape z_SCardIsValidContext
 #cgo nocallback z_SCardIsValidContext
+#cgo noescape z_SCardListCards
+#cgo nocallback z_SCardListCards
+#cgo noescape z_SCardListInterfaces
+#cgo nocallback z_SCardListInterfaces
 #cgo noescape z_SCardListReaderGroups
 #cgo nocallback z_SCardListReaderGroups
 #cgo noescape z_SCardListReaders
 #cgo nocallback z_SCardListReaders
+#cgo noescape z_SCardListReadersWithDeviceInstanceId
+#cgo nocallback z_SCardListReadersWithDeviceInstanceId
+#cgo noescape z_SCardLocateCards
+#cgo nocallback z_SCardLocateCards
+#cgo noescape z_SCardLocateCardsByATR
+#cgo nocallback z_SCardLocateCardsByATR
+#cgo noescape z_SCardReadCache
+#cgo nocallback z_SCardReadCache
 #cgo noescape z_SCardReconnect
 #cgo nocallback z_SCardReconnect
+#cgo noescape z_SCardReleaseAllEvents
+#cgo nocallback z_SCardReleaseAllEvents
 #cgo noescape z_SCardReleaseContext
 #cgo nocallback z_SCardReleaseContext
+#cgo noescape z_SCardReleaseNewReaderEvent
+#cgo nocallback z_SCardReleaseNewReaderEvent
+#cgo noescape z_SCardReleaseStartedEvent
+#cgo nocallback z_SCardReleaseStartedEvent
+#cgo noescape z_SCardRemoveReaderFromGroup
+#cgo nocallback z_SCardRemoveReaderFromGroup
 #cgo noescape z_SCardSetAttrib
 #cgo nocallback z_SCardSetAttrib
+#cgo noescape z_SCardSetCardTypeProviderName
+#cgo nocallback z_SCardSetCardTypeProviderName
+#cgo noescape z_SCardState
+#cgo nocallback z_SCardState
 #cgo noescape z_SCardStatus
 #cgo nocallback z_SCardStatus
 #cgo noescape z_SCardTransmit
 #cgo nocallback z_SCardTransmit
+#cgo noescape z_SCardWriteCache
+#cgo nocallback z_SCardWriteCache
 
 #include <stdint.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <windows.h>
 #include <winscard.h>
 
 // The spec is what the headers say. The text of a failed assertion names the entry that is not.
@@ -69,6 +128,22 @@ _Static_assert(sizeof(SCARDHANDLE) == (sizeof(void *) == 8 ? 8 : 4), "spec/types
 _Static_assert((SCARDHANDLE)-1 > 0, "spec/types.yaml: SCARDHANDLE: sign");
 _Static_assert(sizeof(WORD) == 2, "spec/types.yaml: WORD: size");
 _Static_assert((WORD)-1 > 0, "spec/types.yaml: WORD: sign");
+_Static_assert(sizeof(GUID) == 16, "spec/types.yaml: GUID: size");
+_Static_assert(offsetof(GUID, Data1) == 0, "spec/types.yaml: GUID.Data1: offset");
+_Static_assert(sizeof(((GUID *)0)->Data1) == 4, "spec/types.yaml: GUID.Data1: size");
+_Static_assert(offsetof(GUID, Data2) == 4, "spec/types.yaml: GUID.Data2: offset");
+_Static_assert(sizeof(((GUID *)0)->Data2) == 2, "spec/types.yaml: GUID.Data2: size");
+_Static_assert(offsetof(GUID, Data3) == 6, "spec/types.yaml: GUID.Data3: offset");
+_Static_assert(sizeof(((GUID *)0)->Data3) == 2, "spec/types.yaml: GUID.Data3: size");
+_Static_assert(offsetof(GUID, Data4) == 8, "spec/types.yaml: GUID.Data4: offset");
+_Static_assert(sizeof(((GUID *)0)->Data4) == 8, "spec/types.yaml: GUID.Data4: size");
+_Static_assert(sizeof(SCARD_ATRMASK) == 76, "spec/types.yaml: SCARD_ATRMASK: size");
+_Static_assert(offsetof(SCARD_ATRMASK, cbAtr) == 0, "spec/types.yaml: SCARD_ATRMASK.cbAtr: offset");
+_Static_assert(sizeof(((SCARD_ATRMASK *)0)->cbAtr) == 4, "spec/types.yaml: SCARD_ATRMASK.cbAtr: size");
+_Static_assert(offsetof(SCARD_ATRMASK, rgbAtr) == 4, "spec/types.yaml: SCARD_ATRMASK.rgbAtr: offset");
+_Static_assert(sizeof(((SCARD_ATRMASK *)0)->rgbAtr) == 36, "spec/types.yaml: SCARD_ATRMASK.rgbAtr: size");
+_Static_assert(offsetof(SCARD_ATRMASK, rgbMask) == 40, "spec/types.yaml: SCARD_ATRMASK.rgbMask: offset");
+_Static_assert(sizeof(((SCARD_ATRMASK *)0)->rgbMask) == 36, "spec/types.yaml: SCARD_ATRMASK.rgbMask: size");
 _Static_assert(sizeof(SCARD_IO_REQUEST) == 8, "spec/types.yaml: SCARD_IO_REQUEST: size");
 _Static_assert(offsetof(SCARD_IO_REQUEST, dwProtocol) == 0, "spec/types.yaml: SCARD_IO_REQUEST.dwProtocol: offset");
 _Static_assert(sizeof(((SCARD_IO_REQUEST *)0)->dwProtocol) == 4, "spec/types.yaml: SCARD_IO_REQUEST.dwProtocol: size");
@@ -325,6 +400,64 @@ typedef struct {
 	uint8_t ATR[36];
 } z_SCARD_READERSTATE;
 
+// z_symbol finds a function of the library, which is loaded, or returns NULL.
+static inline void *z_symbol(const char *name) {
+	HMODULE library = GetModuleHandleW(L"winscard.dll");
+	return library == NULL ? NULL : (void *)(uintptr_t)GetProcAddress(library, name);
+}
+
+typedef HANDLE WINAPI z_SCardAccessNewReaderEvent_function(void);
+static void *volatile z_SCardAccessNewReaderEvent_symbol;
+
+typedef struct {
+	uint64_t handle;
+	uint32_t rc;
+} z_SCardAccessNewReaderEvent_result;
+
+static inline z_SCardAccessNewReaderEvent_result z_SCardAccessNewReaderEvent(void) {
+	if (z_SCardAccessNewReaderEvent_symbol == NULL && (z_SCardAccessNewReaderEvent_symbol = z_symbol("SCardAccessNewReaderEvent")) == NULL)
+		return (z_SCardAccessNewReaderEvent_result){.rc = 0xE0100002u};
+	z_SCardAccessNewReaderEvent_result r;
+	r.handle = (uintptr_t)((z_SCardAccessNewReaderEvent_function *)z_SCardAccessNewReaderEvent_symbol)();
+	r.rc = GetLastError();
+	return r;
+}
+
+typedef __typeof__(SCardAccessStartedEvent) z_SCardAccessStartedEvent_function;
+static void *volatile z_SCardAccessStartedEvent_symbol;
+
+typedef struct {
+	uint64_t handle;
+	uint32_t rc;
+} z_SCardAccessStartedEvent_result;
+
+static inline z_SCardAccessStartedEvent_result z_SCardAccessStartedEvent(void) {
+	if (z_SCardAccessStartedEvent_symbol == NULL && (z_SCardAccessStartedEvent_symbol = z_symbol("SCardAccessStartedEvent")) == NULL)
+		return (z_SCardAccessStartedEvent_result){.rc = 0xE0100002u};
+	z_SCardAccessStartedEvent_result r;
+	r.handle = (uintptr_t)((z_SCardAccessStartedEvent_function *)z_SCardAccessStartedEvent_symbol)();
+	r.rc = GetLastError();
+	return r;
+}
+
+typedef __typeof__(SCardAddReaderToGroupW) z_SCardAddReaderToGroup_function;
+static void *volatile z_SCardAddReaderToGroup_symbol;
+
+static inline uint32_t z_SCardAddReaderToGroup(uint64_t hContext, const uint16_t *szReaderName, const uint16_t *szGroupName) {
+	if (z_SCardAddReaderToGroup_symbol == NULL && (z_SCardAddReaderToGroup_symbol = z_symbol("SCardAddReaderToGroupW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardAddReaderToGroup_function *)z_SCardAddReaderToGroup_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName, (wchar_t *)szGroupName);
+}
+
+typedef LONG WINAPI z_SCardAudit_function(SCARDCONTEXT, DWORD);
+static void *volatile z_SCardAudit_symbol;
+
+static inline uint32_t z_SCardAudit(uint64_t hContext, uint32_t dwEvent) {
+	if (z_SCardAudit_symbol == NULL && (z_SCardAudit_symbol = z_symbol("SCardAudit")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardAudit_function *)z_SCardAudit_symbol)((SCARDCONTEXT)hContext, (DWORD)dwEvent);
+}
+
 static inline uint32_t z_SCardBeginTransaction(uint64_t hCard) {
 	return (uint32_t)SCardBeginTransaction((SCARDHANDLE)hCard);
 }
@@ -343,7 +476,7 @@ static inline z_SCardConnect_result z_SCardConnect(uint64_t hContext, const uint
 	z_SCardConnect_result r;
 	SCARDHANDLE phCard_ = 0;
 	DWORD pdwActiveProtocol_ = 0;
-	r.rc = (uint32_t)SCardConnectW((SCARDCONTEXT)hContext, (const wchar_t *)szReader, (DWORD)dwShareMode, (DWORD)dwPreferredProtocols, &phCard_, &pdwActiveProtocol_);
+	r.rc = (uint32_t)SCardConnectW((SCARDCONTEXT)hContext, (wchar_t *)szReader, (DWORD)dwShareMode, (DWORD)dwPreferredProtocols, &phCard_, &pdwActiveProtocol_);
 	r.phCard = sizeof(SCARDHANDLE) == 4 ? (uint64_t)(uint32_t)phCard_ : (uint64_t)phCard_;
 	r.pdwActiveProtocol = (uint32_t)pdwActiveProtocol_;
 	return r;
@@ -357,7 +490,7 @@ typedef struct {
 static inline z_SCardControl_result z_SCardControl(uint64_t hCard, uint32_t dwControlCode, const uint8_t *pbSendBuffer, uint32_t cbSendLength, uint8_t *pbRecvBuffer, uint32_t cbRecvLength) {
 	z_SCardControl_result r;
 	DWORD lpBytesReturned_ = 0;
-	r.rc = (uint32_t)SCardControl((SCARDHANDLE)hCard, (DWORD)dwControlCode, (const void *)pbSendBuffer, (DWORD)cbSendLength, (void *)pbRecvBuffer, (DWORD)cbRecvLength, &lpBytesReturned_);
+	r.rc = (uint32_t)SCardControl((SCARDHANDLE)hCard, (DWORD)dwControlCode, (void *)pbSendBuffer, (DWORD)cbSendLength, (void *)pbRecvBuffer, (DWORD)cbRecvLength, &lpBytesReturned_);
 	r.lpBytesReturned = (uint32_t)lpBytesReturned_;
 	return r;
 }
@@ -383,6 +516,33 @@ static inline z_SCardEstablishContext_result z_SCardEstablishContext(uint32_t dw
 	return r;
 }
 
+typedef __typeof__(SCardForgetCardTypeW) z_SCardForgetCardType_function;
+static void *volatile z_SCardForgetCardType_symbol;
+
+static inline uint32_t z_SCardForgetCardType(uint64_t hContext, const uint16_t *szCardName) {
+	if (z_SCardForgetCardType_symbol == NULL && (z_SCardForgetCardType_symbol = z_symbol("SCardForgetCardTypeW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardForgetCardType_function *)z_SCardForgetCardType_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szCardName);
+}
+
+typedef __typeof__(SCardForgetReaderW) z_SCardForgetReader_function;
+static void *volatile z_SCardForgetReader_symbol;
+
+static inline uint32_t z_SCardForgetReader(uint64_t hContext, const uint16_t *szReaderName) {
+	if (z_SCardForgetReader_symbol == NULL && (z_SCardForgetReader_symbol = z_symbol("SCardForgetReaderW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardForgetReader_function *)z_SCardForgetReader_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName);
+}
+
+typedef __typeof__(SCardForgetReaderGroupW) z_SCardForgetReaderGroup_function;
+static void *volatile z_SCardForgetReaderGroup_symbol;
+
+static inline uint32_t z_SCardForgetReaderGroup(uint64_t hContext, const uint16_t *szGroupName) {
+	if (z_SCardForgetReaderGroup_symbol == NULL && (z_SCardForgetReaderGroup_symbol = z_symbol("SCardForgetReaderGroupW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardForgetReaderGroup_function *)z_SCardForgetReaderGroup_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szGroupName);
+}
+
 static inline uint32_t z_SCardFreeMemory(uint64_t hContext, uint64_t pvMem) {
 	return (uint32_t)SCardFreeMemory((SCARDCONTEXT)hContext, (void *)(uintptr_t)pvMem);
 }
@@ -397,6 +557,87 @@ static inline z_SCardGetAttrib_result z_SCardGetAttrib(uint64_t hCard, uint32_t 
 	DWORD pcbAttrLen_ = pcbAttrLen;
 	r.rc = (uint32_t)SCardGetAttrib((SCARDHANDLE)hCard, (DWORD)dwAttrId, (void *)pbAttr, &pcbAttrLen_);
 	r.pcbAttrLen = (uint32_t)pcbAttrLen_;
+	return r;
+}
+
+typedef __typeof__(SCardGetCardTypeProviderNameW) z_SCardGetCardTypeProviderName_function;
+static void *volatile z_SCardGetCardTypeProviderName_symbol;
+
+typedef struct {
+	uint32_t pcchProvider;
+	uint32_t rc;
+} z_SCardGetCardTypeProviderName_result;
+
+static inline z_SCardGetCardTypeProviderName_result z_SCardGetCardTypeProviderName(uint64_t hContext, const uint16_t *szCardName, uint32_t dwProviderId, uint16_t *szProvider, uint32_t pcchProvider) {
+	if (z_SCardGetCardTypeProviderName_symbol == NULL && (z_SCardGetCardTypeProviderName_symbol = z_symbol("SCardGetCardTypeProviderNameW")) == NULL)
+		return (z_SCardGetCardTypeProviderName_result){.rc = 0xE0100002u};
+	z_SCardGetCardTypeProviderName_result r;
+	DWORD pcchProvider_ = pcchProvider;
+	r.rc = (uint32_t)((z_SCardGetCardTypeProviderName_function *)z_SCardGetCardTypeProviderName_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szCardName, (DWORD)dwProviderId, (wchar_t *)szProvider, &pcchProvider_);
+	r.pcchProvider = (uint32_t)pcchProvider_;
+	return r;
+}
+
+typedef LONG WINAPI z_SCardGetDeviceTypeId_function(SCARDCONTEXT, const WCHAR *, DWORD *);
+static void *volatile z_SCardGetDeviceTypeId_symbol;
+
+typedef struct {
+	uint32_t pdwDeviceTypeId;
+	uint32_t rc;
+} z_SCardGetDeviceTypeId_result;
+
+static inline z_SCardGetDeviceTypeId_result z_SCardGetDeviceTypeId(uint64_t hContext, const uint16_t *szReaderName) {
+	if (z_SCardGetDeviceTypeId_symbol == NULL && (z_SCardGetDeviceTypeId_symbol = z_symbol("SCardGetDeviceTypeIdW")) == NULL)
+		return (z_SCardGetDeviceTypeId_result){.rc = 0xE0100002u};
+	z_SCardGetDeviceTypeId_result r;
+	DWORD pdwDeviceTypeId_ = 0;
+	r.rc = (uint32_t)((z_SCardGetDeviceTypeId_function *)z_SCardGetDeviceTypeId_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName, &pdwDeviceTypeId_);
+	r.pdwDeviceTypeId = (uint32_t)pdwDeviceTypeId_;
+	return r;
+}
+
+typedef __typeof__(SCardGetProviderIdW) z_SCardGetProviderId_function;
+static void *volatile z_SCardGetProviderId_symbol;
+
+static inline uint32_t z_SCardGetProviderId(uint64_t hContext, const uint16_t *szCard, uint8_t *pguidProviderId) {
+	if (z_SCardGetProviderId_symbol == NULL && (z_SCardGetProviderId_symbol = z_symbol("SCardGetProviderIdW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardGetProviderId_function *)z_SCardGetProviderId_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szCard, (GUID *)(void *)pguidProviderId);
+}
+
+typedef LONG WINAPI z_SCardGetReaderDeviceInstanceId_function(SCARDCONTEXT, const WCHAR *, WCHAR *, DWORD *);
+static void *volatile z_SCardGetReaderDeviceInstanceId_symbol;
+
+typedef struct {
+	uint32_t pcchDeviceInstanceId;
+	uint32_t rc;
+} z_SCardGetReaderDeviceInstanceId_result;
+
+static inline z_SCardGetReaderDeviceInstanceId_result z_SCardGetReaderDeviceInstanceId(uint64_t hContext, const uint16_t *szReaderName, uint16_t *szDeviceInstanceId, uint32_t pcchDeviceInstanceId) {
+	if (z_SCardGetReaderDeviceInstanceId_symbol == NULL && (z_SCardGetReaderDeviceInstanceId_symbol = z_symbol("SCardGetReaderDeviceInstanceIdW")) == NULL)
+		return (z_SCardGetReaderDeviceInstanceId_result){.rc = 0xE0100002u};
+	z_SCardGetReaderDeviceInstanceId_result r;
+	DWORD pcchDeviceInstanceId_ = pcchDeviceInstanceId;
+	r.rc = (uint32_t)((z_SCardGetReaderDeviceInstanceId_function *)z_SCardGetReaderDeviceInstanceId_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName, (wchar_t *)szDeviceInstanceId, &pcchDeviceInstanceId_);
+	r.pcchDeviceInstanceId = (uint32_t)pcchDeviceInstanceId_;
+	return r;
+}
+
+typedef LONG WINAPI z_SCardGetReaderIcon_function(SCARDCONTEXT, const WCHAR *, BYTE *, DWORD *);
+static void *volatile z_SCardGetReaderIcon_symbol;
+
+typedef struct {
+	uint32_t pcbIcon;
+	uint32_t rc;
+} z_SCardGetReaderIcon_result;
+
+static inline z_SCardGetReaderIcon_result z_SCardGetReaderIcon(uint64_t hContext, const uint16_t *szReaderName, uint8_t *pbIcon, uint32_t pcbIcon) {
+	if (z_SCardGetReaderIcon_symbol == NULL && (z_SCardGetReaderIcon_symbol = z_symbol("SCardGetReaderIconW")) == NULL)
+		return (z_SCardGetReaderIcon_result){.rc = 0xE0100002u};
+	z_SCardGetReaderIcon_result r;
+	DWORD pcbIcon_ = pcbIcon;
+	r.rc = (uint32_t)((z_SCardGetReaderIcon_function *)z_SCardGetReaderIcon_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName, (void *)pbIcon, &pcbIcon_);
+	r.pcbIcon = (uint32_t)pcbIcon_;
 	return r;
 }
 
@@ -426,8 +667,89 @@ static inline uint32_t z_SCardGetStatusChange(uint64_t hContext, uint32_t dwTime
 	return rc;
 }
 
+typedef __typeof__(SCardGetTransmitCount) z_SCardGetTransmitCount_function;
+static void *volatile z_SCardGetTransmitCount_symbol;
+
+typedef struct {
+	uint32_t pcTransmitCount;
+	uint32_t rc;
+} z_SCardGetTransmitCount_result;
+
+static inline z_SCardGetTransmitCount_result z_SCardGetTransmitCount(uint64_t hCard) {
+	if (z_SCardGetTransmitCount_symbol == NULL && (z_SCardGetTransmitCount_symbol = z_symbol("SCardGetTransmitCount")) == NULL)
+		return (z_SCardGetTransmitCount_result){.rc = 0xE0100002u};
+	z_SCardGetTransmitCount_result r;
+	DWORD pcTransmitCount_ = 0;
+	r.rc = (uint32_t)((z_SCardGetTransmitCount_function *)z_SCardGetTransmitCount_symbol)((SCARDHANDLE)hCard, &pcTransmitCount_);
+	r.pcTransmitCount = (uint32_t)pcTransmitCount_;
+	return r;
+}
+
+typedef __typeof__(SCardIntroduceCardTypeW) z_SCardIntroduceCardType_function;
+static void *volatile z_SCardIntroduceCardType_symbol;
+
+static inline uint32_t z_SCardIntroduceCardType(uint64_t hContext, const uint16_t *szCardName, uint8_t *pguidPrimaryProvider, uint8_t *rgguidInterfaces, uint32_t dwInterfaceCount, const uint8_t *pbAtr, const uint8_t *pbAtrMask, uint32_t cbAtrLen) {
+	if (z_SCardIntroduceCardType_symbol == NULL && (z_SCardIntroduceCardType_symbol = z_symbol("SCardIntroduceCardTypeW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardIntroduceCardType_function *)z_SCardIntroduceCardType_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szCardName, (GUID *)(void *)pguidPrimaryProvider, (GUID *)(void *)rgguidInterfaces, (DWORD)dwInterfaceCount, (void *)pbAtr, (void *)pbAtrMask, (DWORD)cbAtrLen);
+}
+
+typedef __typeof__(SCardIntroduceReaderW) z_SCardIntroduceReader_function;
+static void *volatile z_SCardIntroduceReader_symbol;
+
+static inline uint32_t z_SCardIntroduceReader(uint64_t hContext, const uint16_t *szReaderName, const uint16_t *szDeviceName) {
+	if (z_SCardIntroduceReader_symbol == NULL && (z_SCardIntroduceReader_symbol = z_symbol("SCardIntroduceReaderW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardIntroduceReader_function *)z_SCardIntroduceReader_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName, (wchar_t *)szDeviceName);
+}
+
+typedef __typeof__(SCardIntroduceReaderGroupW) z_SCardIntroduceReaderGroup_function;
+static void *volatile z_SCardIntroduceReaderGroup_symbol;
+
+static inline uint32_t z_SCardIntroduceReaderGroup(uint64_t hContext, const uint16_t *szGroupName) {
+	if (z_SCardIntroduceReaderGroup_symbol == NULL && (z_SCardIntroduceReaderGroup_symbol = z_symbol("SCardIntroduceReaderGroupW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardIntroduceReaderGroup_function *)z_SCardIntroduceReaderGroup_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szGroupName);
+}
+
 static inline uint32_t z_SCardIsValidContext(uint64_t hContext) {
 	return (uint32_t)SCardIsValidContext((SCARDCONTEXT)hContext);
+}
+
+typedef __typeof__(SCardListCardsW) z_SCardListCards_function;
+static void *volatile z_SCardListCards_symbol;
+
+typedef struct {
+	uint32_t pcchCards;
+	uint32_t rc;
+} z_SCardListCards_result;
+
+static inline z_SCardListCards_result z_SCardListCards(uint64_t hContext, const uint8_t *pbAtr, uint8_t *rgquidInterfaces, uint32_t cguidInterfaceCount, uint16_t *mszCards, uint32_t pcchCards) {
+	if (z_SCardListCards_symbol == NULL && (z_SCardListCards_symbol = z_symbol("SCardListCardsW")) == NULL)
+		return (z_SCardListCards_result){.rc = 0xE0100002u};
+	z_SCardListCards_result r;
+	DWORD pcchCards_ = pcchCards;
+	r.rc = (uint32_t)((z_SCardListCards_function *)z_SCardListCards_symbol)((SCARDCONTEXT)hContext, (void *)pbAtr, (GUID *)(void *)rgquidInterfaces, (DWORD)cguidInterfaceCount, (wchar_t *)mszCards, &pcchCards_);
+	r.pcchCards = (uint32_t)pcchCards_;
+	return r;
+}
+
+typedef __typeof__(SCardListInterfacesW) z_SCardListInterfaces_function;
+static void *volatile z_SCardListInterfaces_symbol;
+
+typedef struct {
+	uint32_t pcguidInterfaces;
+	uint32_t rc;
+} z_SCardListInterfaces_result;
+
+static inline z_SCardListInterfaces_result z_SCardListInterfaces(uint64_t hContext, const uint16_t *szCard, uint8_t *pguidInterfaces, uint32_t pcguidInterfaces) {
+	if (z_SCardListInterfaces_symbol == NULL && (z_SCardListInterfaces_symbol = z_symbol("SCardListInterfacesW")) == NULL)
+		return (z_SCardListInterfaces_result){.rc = 0xE0100002u};
+	z_SCardListInterfaces_result r;
+	DWORD pcguidInterfaces_ = pcguidInterfaces;
+	r.rc = (uint32_t)((z_SCardListInterfaces_function *)z_SCardListInterfaces_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szCard, (GUID *)(void *)pguidInterfaces, &pcguidInterfaces_);
+	r.pcguidInterfaces = (uint32_t)pcguidInterfaces_;
+	return r;
 }
 
 typedef struct {
@@ -451,8 +773,106 @@ typedef struct {
 static inline z_SCardListReaders_result z_SCardListReaders(uint64_t hContext, const uint16_t *mszGroups, uint16_t *mszReaders, uint32_t pcchReaders) {
 	z_SCardListReaders_result r;
 	DWORD pcchReaders_ = pcchReaders;
-	r.rc = (uint32_t)SCardListReadersW((SCARDCONTEXT)hContext, (const wchar_t *)mszGroups, (wchar_t *)mszReaders, &pcchReaders_);
+	r.rc = (uint32_t)SCardListReadersW((SCARDCONTEXT)hContext, (wchar_t *)mszGroups, (wchar_t *)mszReaders, &pcchReaders_);
 	r.pcchReaders = (uint32_t)pcchReaders_;
+	return r;
+}
+
+typedef LONG WINAPI z_SCardListReadersWithDeviceInstanceId_function(SCARDCONTEXT, const WCHAR *, WCHAR *, DWORD *);
+static void *volatile z_SCardListReadersWithDeviceInstanceId_symbol;
+
+typedef struct {
+	uint32_t pcchReaders;
+	uint32_t rc;
+} z_SCardListReadersWithDeviceInstanceId_result;
+
+static inline z_SCardListReadersWithDeviceInstanceId_result z_SCardListReadersWithDeviceInstanceId(uint64_t hContext, const uint16_t *szDeviceInstanceId, uint16_t *mszReaders, uint32_t pcchReaders) {
+	if (z_SCardListReadersWithDeviceInstanceId_symbol == NULL && (z_SCardListReadersWithDeviceInstanceId_symbol = z_symbol("SCardListReadersWithDeviceInstanceIdW")) == NULL)
+		return (z_SCardListReadersWithDeviceInstanceId_result){.rc = 0xE0100002u};
+	z_SCardListReadersWithDeviceInstanceId_result r;
+	DWORD pcchReaders_ = pcchReaders;
+	r.rc = (uint32_t)((z_SCardListReadersWithDeviceInstanceId_function *)z_SCardListReadersWithDeviceInstanceId_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szDeviceInstanceId, (wchar_t *)mszReaders, &pcchReaders_);
+	r.pcchReaders = (uint32_t)pcchReaders_;
+	return r;
+}
+
+typedef __typeof__(SCardLocateCardsW) z_SCardLocateCards_function;
+static void *volatile z_SCardLocateCards_symbol;
+
+static inline uint32_t z_SCardLocateCards(uint64_t hContext, const uint16_t *mszCards, z_SCARD_READERSTATE *rgReaderStates, const uint16_t *texts, uint32_t cReaders) {
+	if (z_SCardLocateCards_symbol == NULL && (z_SCardLocateCards_symbol = z_symbol("SCardLocateCardsW")) == NULL)
+		return 0xE0100002u;
+	SCARD_READERSTATEW few[8], *all = few;
+	if (cReaders > sizeof few / sizeof few[0]) {
+		all = calloc(cReaders, sizeof *all);
+		if (all == NULL)
+			return (uint32_t)SCARD_E_NO_MEMORY;
+	} else
+		memset(few, 0, cReaders * sizeof few[0]);
+	for (uint32_t i = 0; i < cReaders; i++) {
+		all[i].szReader = (const wchar_t *)(texts + rgReaderStates[i].text);
+		all[i].dwCurrentState = rgReaderStates[i].CurrentState;
+		all[i].dwEventState = rgReaderStates[i].EventState;
+		all[i].cbAtr = rgReaderStates[i].ATRLen;
+		memcpy(all[i].rgbAtr, rgReaderStates[i].ATR, sizeof all[i].rgbAtr);
+	}
+	uint32_t rc = (uint32_t)((z_SCardLocateCards_function *)z_SCardLocateCards_symbol)((SCARDCONTEXT)hContext, (wchar_t *)mszCards, cReaders ? all : NULL, (DWORD)cReaders);
+	for (uint32_t i = 0; i < cReaders; i++) {
+		rgReaderStates[i].EventState = (uint32_t)all[i].dwEventState;
+		rgReaderStates[i].ATRLen = (uint32_t)all[i].cbAtr < sizeof all[i].rgbAtr ? (uint32_t)all[i].cbAtr : sizeof all[i].rgbAtr;
+		memcpy(rgReaderStates[i].ATR, all[i].rgbAtr, sizeof all[i].rgbAtr);
+	}
+	if (all != few)
+		free(all);
+	return rc;
+}
+
+typedef __typeof__(SCardLocateCardsByATRW) z_SCardLocateCardsByATR_function;
+static void *volatile z_SCardLocateCardsByATR_symbol;
+
+static inline uint32_t z_SCardLocateCardsByATR(uint64_t hContext, uint8_t *rgAtrMasks, uint32_t cAtrs, z_SCARD_READERSTATE *rgReaderStates, const uint16_t *texts, uint32_t cReaders) {
+	if (z_SCardLocateCardsByATR_symbol == NULL && (z_SCardLocateCardsByATR_symbol = z_symbol("SCardLocateCardsByATRW")) == NULL)
+		return 0xE0100002u;
+	SCARD_READERSTATEW few[8], *all = few;
+	if (cReaders > sizeof few / sizeof few[0]) {
+		all = calloc(cReaders, sizeof *all);
+		if (all == NULL)
+			return (uint32_t)SCARD_E_NO_MEMORY;
+	} else
+		memset(few, 0, cReaders * sizeof few[0]);
+	for (uint32_t i = 0; i < cReaders; i++) {
+		all[i].szReader = (const wchar_t *)(texts + rgReaderStates[i].text);
+		all[i].dwCurrentState = rgReaderStates[i].CurrentState;
+		all[i].dwEventState = rgReaderStates[i].EventState;
+		all[i].cbAtr = rgReaderStates[i].ATRLen;
+		memcpy(all[i].rgbAtr, rgReaderStates[i].ATR, sizeof all[i].rgbAtr);
+	}
+	uint32_t rc = (uint32_t)((z_SCardLocateCardsByATR_function *)z_SCardLocateCardsByATR_symbol)((SCARDCONTEXT)hContext, (SCARD_ATRMASK *)(void *)rgAtrMasks, (DWORD)cAtrs, cReaders ? all : NULL, (DWORD)cReaders);
+	for (uint32_t i = 0; i < cReaders; i++) {
+		rgReaderStates[i].EventState = (uint32_t)all[i].dwEventState;
+		rgReaderStates[i].ATRLen = (uint32_t)all[i].cbAtr < sizeof all[i].rgbAtr ? (uint32_t)all[i].cbAtr : sizeof all[i].rgbAtr;
+		memcpy(rgReaderStates[i].ATR, all[i].rgbAtr, sizeof all[i].rgbAtr);
+	}
+	if (all != few)
+		free(all);
+	return rc;
+}
+
+typedef __typeof__(SCardReadCacheW) z_SCardReadCache_function;
+static void *volatile z_SCardReadCache_symbol;
+
+typedef struct {
+	uint32_t DataLen;
+	uint32_t rc;
+} z_SCardReadCache_result;
+
+static inline z_SCardReadCache_result z_SCardReadCache(uint64_t hContext, uint8_t *CardIdentifier, uint32_t FreshnessCounter, const uint16_t *LookupName, uint8_t *Data, uint32_t DataLen) {
+	if (z_SCardReadCache_symbol == NULL && (z_SCardReadCache_symbol = z_symbol("SCardReadCacheW")) == NULL)
+		return (z_SCardReadCache_result){.rc = 0xE0100002u};
+	z_SCardReadCache_result r;
+	DWORD DataLen_ = DataLen;
+	r.rc = (uint32_t)((z_SCardReadCache_function *)z_SCardReadCache_symbol)((SCARDCONTEXT)hContext, (GUID *)(void *)CardIdentifier, (DWORD)FreshnessCounter, (wchar_t *)LookupName, (void *)Data, &DataLen_);
+	r.DataLen = (uint32_t)DataLen_;
 	return r;
 }
 
@@ -469,12 +889,84 @@ static inline z_SCardReconnect_result z_SCardReconnect(uint64_t hCard, uint32_t 
 	return r;
 }
 
+typedef void WINAPI z_SCardReleaseAllEvents_function(void);
+static void *volatile z_SCardReleaseAllEvents_symbol;
+
+static inline uint32_t z_SCardReleaseAllEvents(void) {
+	if (z_SCardReleaseAllEvents_symbol == NULL && (z_SCardReleaseAllEvents_symbol = z_symbol("SCardReleaseAllEvents")) == NULL)
+		return 0xE0100002u;
+	((z_SCardReleaseAllEvents_function *)z_SCardReleaseAllEvents_symbol)();
+	return 0;
+}
+
 static inline uint32_t z_SCardReleaseContext(uint64_t hContext) {
 	return (uint32_t)SCardReleaseContext((SCARDCONTEXT)hContext);
 }
 
+typedef void WINAPI z_SCardReleaseNewReaderEvent_function(void);
+static void *volatile z_SCardReleaseNewReaderEvent_symbol;
+
+static inline uint32_t z_SCardReleaseNewReaderEvent(void) {
+	if (z_SCardReleaseNewReaderEvent_symbol == NULL && (z_SCardReleaseNewReaderEvent_symbol = z_symbol("SCardReleaseNewReaderEvent")) == NULL)
+		return 0xE0100002u;
+	((z_SCardReleaseNewReaderEvent_function *)z_SCardReleaseNewReaderEvent_symbol)();
+	return 0;
+}
+
+typedef __typeof__(SCardReleaseStartedEvent) z_SCardReleaseStartedEvent_function;
+static void *volatile z_SCardReleaseStartedEvent_symbol;
+
+static inline uint32_t z_SCardReleaseStartedEvent(void) {
+	if (z_SCardReleaseStartedEvent_symbol == NULL && (z_SCardReleaseStartedEvent_symbol = z_symbol("SCardReleaseStartedEvent")) == NULL)
+		return 0xE0100002u;
+	((z_SCardReleaseStartedEvent_function *)z_SCardReleaseStartedEvent_symbol)();
+	return 0;
+}
+
+typedef __typeof__(SCardRemoveReaderFromGroupW) z_SCardRemoveReaderFromGroup_function;
+static void *volatile z_SCardRemoveReaderFromGroup_symbol;
+
+static inline uint32_t z_SCardRemoveReaderFromGroup(uint64_t hContext, const uint16_t *szReaderName, const uint16_t *szGroupName) {
+	if (z_SCardRemoveReaderFromGroup_symbol == NULL && (z_SCardRemoveReaderFromGroup_symbol = z_symbol("SCardRemoveReaderFromGroupW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardRemoveReaderFromGroup_function *)z_SCardRemoveReaderFromGroup_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szReaderName, (wchar_t *)szGroupName);
+}
+
 static inline uint32_t z_SCardSetAttrib(uint64_t hCard, uint32_t dwAttrId, const uint8_t *pbAttr, uint32_t cbAttrLen) {
-	return (uint32_t)SCardSetAttrib((SCARDHANDLE)hCard, (DWORD)dwAttrId, (const void *)pbAttr, (DWORD)cbAttrLen);
+	return (uint32_t)SCardSetAttrib((SCARDHANDLE)hCard, (DWORD)dwAttrId, (void *)pbAttr, (DWORD)cbAttrLen);
+}
+
+typedef __typeof__(SCardSetCardTypeProviderNameW) z_SCardSetCardTypeProviderName_function;
+static void *volatile z_SCardSetCardTypeProviderName_symbol;
+
+static inline uint32_t z_SCardSetCardTypeProviderName(uint64_t hContext, const uint16_t *szCardName, uint32_t dwProviderId, const uint16_t *szProvider) {
+	if (z_SCardSetCardTypeProviderName_symbol == NULL && (z_SCardSetCardTypeProviderName_symbol = z_symbol("SCardSetCardTypeProviderNameW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardSetCardTypeProviderName_function *)z_SCardSetCardTypeProviderName_symbol)((SCARDCONTEXT)hContext, (wchar_t *)szCardName, (DWORD)dwProviderId, (wchar_t *)szProvider);
+}
+
+typedef __typeof__(SCardState) z_SCardState_function;
+static void *volatile z_SCardState_symbol;
+
+typedef struct {
+	uint32_t pdwState;
+	uint32_t pdwProtocol;
+	uint32_t pcbAtrLen;
+	uint32_t rc;
+} z_SCardState_result;
+
+static inline z_SCardState_result z_SCardState(uint64_t hCard, uint8_t *pbAtr, uint32_t pcbAtrLen) {
+	if (z_SCardState_symbol == NULL && (z_SCardState_symbol = z_symbol("SCardState")) == NULL)
+		return (z_SCardState_result){.rc = 0xE0100002u};
+	z_SCardState_result r;
+	DWORD pdwState_ = 0;
+	DWORD pdwProtocol_ = 0;
+	DWORD pcbAtrLen_ = pcbAtrLen;
+	r.rc = (uint32_t)((z_SCardState_function *)z_SCardState_symbol)((SCARDHANDLE)hCard, &pdwState_, &pdwProtocol_, (void *)pbAtr, &pcbAtrLen_);
+	r.pdwState = (uint32_t)pdwState_;
+	r.pdwProtocol = (uint32_t)pdwProtocol_;
+	r.pcbAtrLen = (uint32_t)pcbAtrLen_;
+	return r;
 }
 
 typedef struct {
@@ -510,9 +1002,18 @@ static inline z_SCardTransmit_result z_SCardTransmit(uint64_t hCard, uint32_t pi
 	pioSendPci_.dwProtocol = pioSendPci;
 	pioSendPci_.cbPciLength = sizeof pioSendPci_;
 	DWORD pcbRecvLength_ = pcbRecvLength;
-	r.rc = (uint32_t)SCardTransmit((SCARDHANDLE)hCard, &pioSendPci_, (const void *)pbSendBuffer, (DWORD)cbSendLength, NULL, (void *)pbRecvBuffer, &pcbRecvLength_);
+	r.rc = (uint32_t)SCardTransmit((SCARDHANDLE)hCard, &pioSendPci_, (void *)pbSendBuffer, (DWORD)cbSendLength, NULL, (void *)pbRecvBuffer, &pcbRecvLength_);
 	r.pcbRecvLength = (uint32_t)pcbRecvLength_;
 	return r;
+}
+
+typedef __typeof__(SCardWriteCacheW) z_SCardWriteCache_function;
+static void *volatile z_SCardWriteCache_symbol;
+
+static inline uint32_t z_SCardWriteCache(uint64_t hContext, uint8_t *CardIdentifier, uint32_t FreshnessCounter, const uint16_t *LookupName, const uint8_t *Data, uint32_t DataLen) {
+	if (z_SCardWriteCache_symbol == NULL && (z_SCardWriteCache_symbol = z_symbol("SCardWriteCacheW")) == NULL)
+		return 0xE0100002u;
+	return (uint32_t)((z_SCardWriteCache_function *)z_SCardWriteCache_symbol)((SCARDCONTEXT)hContext, (GUID *)(void *)CardIdentifier, (DWORD)FreshnessCounter, (wchar_t *)LookupName, (void *)Data, (DWORD)DataLen);
 }
 */
 import "C"
@@ -532,10 +1033,62 @@ func cBytes(b []byte) *C.uint8_t {
 	return (*C.uint8_t)(&b[0])
 }
 
+// cArray is cBytes for structures, which have no pointers in them either.
+func cArray[T any](s []T) *C.uint8_t {
+	if len(s) == 0 {
+		return nil
+	}
+	return (*C.uint8_t)(unsafe.Pointer(&s[0]))
+}
+
 // cLen brings a length into 32 bits, without the value that stands for SCARD_AUTOALLOCATE. PC/SC has no calls
 // with buffers so large; it refuses them.
-func cLen(b []byte) C.uint32_t {
-	return C.uint32_t(min(uint64(len(b)), math.MaxUint32-1))
+func cLen[T any](s []T) C.uint32_t {
+	return C.uint32_t(min(uint64(len(s)), math.MaxUint32-1))
+}
+
+// AccessNewReaderEvent is the equivalent of SCardAccessNewReaderEvent: it gives the event that is set when
+// there is a new reader.
+func (*Backend) AccessNewReaderEvent() (handle uintptr, rc winscard.Code) {
+	r := C.z_SCardAccessNewReaderEvent()
+	rc = winscard.HandleCode(uintptr(r.handle), uint32(r.rc))
+	handle = uintptr(r.handle)
+	return handle, rc
+}
+
+// AccessStartedEvent is the equivalent of SCardAccessStartedEvent: it gives the event that is set while the
+// service runs.
+func (*Backend) AccessStartedEvent() (handle uintptr, rc winscard.Code) {
+	r := C.z_SCardAccessStartedEvent()
+	rc = winscard.HandleCode(uintptr(r.handle), uint32(r.rc))
+	handle = uintptr(r.handle)
+	return handle, rc
+}
+
+// AddReaderToGroup is the equivalent of SCardAddReaderToGroupW: it adds a reader to a group, which is made if
+// there is none.
+func (*Backend) AddReaderToGroup(ctx winscard.Context, reader, group string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	groupAt, groupOK := buf.WideText(group)
+	if !groupOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardAddReaderToGroup(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt)), (*C.uint16_t)(buf.WidePtr(groupAt))))
+	freeBuffer(buf)
+	return rc
+}
+
+// Audit is the equivalent of SCardAudit: it writes an event of a card holder's verification to the log of
+// Windows.
+func (*Backend) Audit(ctx winscard.Context, event uint32) winscard.Code {
+	rc := winscard.Code(C.z_SCardAudit(C.uint64_t(ctx), C.uint32_t(event)))
+	return rc
 }
 
 // BeginTransaction is the equivalent of SCardBeginTransaction: it waits for and takes exclusive access to a
@@ -598,6 +1151,47 @@ func (*Backend) EstablishContext(scope uint32) (ctx winscard.Context, rc winscar
 	return ctx, rc
 }
 
+// ForgetCardType is the equivalent of SCardForgetCardTypeW: it removes a kind of card from the database.
+func (*Backend) ForgetCardType(ctx winscard.Context, cardType string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypeAt, cardTypeOK := buf.WideText(cardType)
+	if !cardTypeOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardForgetCardType(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypeAt))))
+	freeBuffer(buf)
+	return rc
+}
+
+// ForgetReader is the equivalent of SCardForgetReaderW: it removes a reader from the database and from all
+// groups.
+func (*Backend) ForgetReader(ctx winscard.Context, reader string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardForgetReader(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt))))
+	freeBuffer(buf)
+	return rc
+}
+
+// ForgetReaderGroup is the equivalent of SCardForgetReaderGroupW: it removes a group of readers from the
+// database, but not its readers.
+func (*Backend) ForgetReaderGroup(ctx winscard.Context, group string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	groupAt, groupOK := buf.WideText(group)
+	if !groupOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardForgetReaderGroup(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(groupAt))))
+	freeBuffer(buf)
+	return rc
+}
+
 // FreeMemory is the equivalent of SCardFreeMemory: it frees memory that the library allocated; the binding
 // never asks it to allocate any.
 func (*Backend) FreeMemory(ctx winscard.Context, mem uintptr) winscard.Code {
@@ -610,6 +1204,92 @@ func (*Backend) GetAttrib(card winscard.Card, id uint32, attr []byte) (n int, rc
 	r := C.z_SCardGetAttrib(C.uint64_t(card), C.uint32_t(id), cBytes(attr), cLen(attr))
 	rc = winscard.Code(r.rc)
 	n = winscard.NeededLength(int(r.pcbAttrLen), rc)
+	return n, rc
+}
+
+// GetCardTypeProviderName is the equivalent of SCardGetCardTypeProviderNameW: it gives the name of a provider
+// of a kind of card.
+func (*Backend) GetCardTypeProviderName(ctx winscard.Context, cardType string, provider uint32, name []byte) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypeAt, cardTypeOK := buf.WideText(cardType)
+	if !cardTypeOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	namePtr, nameUnits := buf.WideOut(len(name))
+	r := C.z_SCardGetCardTypeProviderName(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypeAt)), C.uint32_t(provider), (*C.uint16_t)(namePtr), C.uint32_t(nameUnits))
+	rc = winscard.Code(r.rc)
+	if rc == winscard.Success {
+		n = buf.Narrow(name, int(r.pcchProvider))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(r.pcchProvider)), rc)
+	}
+	freeBuffer(buf)
+	return n, rc
+}
+
+// GetDeviceTypeID is the equivalent of SCardGetDeviceTypeIdW: it tells how a reader is attached.
+func (*Backend) GetDeviceTypeID(ctx winscard.Context, reader string) (deviceType uint32, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	r := C.z_SCardGetDeviceTypeId(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt)))
+	rc = winscard.Code(r.rc)
+	deviceType = uint32(r.pdwDeviceTypeId)
+	freeBuffer(buf)
+	return deviceType, rc
+}
+
+// GetProviderID is the equivalent of SCardGetProviderIdW: it gives the primary provider of a kind of card.
+func (*Backend) GetProviderID(ctx winscard.Context, cardType string) (provider winscard.GUID, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypeAt, cardTypeOK := buf.WideText(cardType)
+	if !cardTypeOK {
+		freeBuffer(buf)
+		return winscard.GUID{}, winscard.ErrInvalidParameter
+	}
+	rc = winscard.Code(C.z_SCardGetProviderId(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypeAt)), (*C.uint8_t)(unsafe.Pointer(&provider))))
+	freeBuffer(buf)
+	return provider, rc
+}
+
+// GetReaderDeviceInstanceID is the equivalent of SCardGetReaderDeviceInstanceIdW: it gives the device instance
+// identifier of a reader.
+func (*Backend) GetReaderDeviceInstanceID(ctx winscard.Context, reader string, instance []byte) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	instancePtr, instanceUnits := buf.WideOut(len(instance))
+	r := C.z_SCardGetReaderDeviceInstanceId(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt)), (*C.uint16_t)(instancePtr), C.uint32_t(instanceUnits))
+	rc = winscard.Code(r.rc)
+	if rc == winscard.Success {
+		n = buf.Narrow(instance, int(r.pcchDeviceInstanceId))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(r.pcchDeviceInstanceId)), rc)
+	}
+	freeBuffer(buf)
+	return n, rc
+}
+
+// GetReaderIcon is the equivalent of SCardGetReaderIconW: it gives the icon of a reader, as the bytes of its
+// icon file.
+func (*Backend) GetReaderIcon(ctx winscard.Context, reader string, icon []byte) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	r := C.z_SCardGetReaderIcon(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt)), cBytes(icon), cLen(icon))
+	rc = winscard.Code(r.rc)
+	n = winscard.NeededLength(int(r.pcbIcon), rc)
+	freeBuffer(buf)
 	return n, rc
 }
 
@@ -648,10 +1328,106 @@ func (*Backend) GetStatusChange(ctx winscard.Context, timeout uint32, states []w
 	return rc
 }
 
+// GetTransmitCount is the equivalent of SCardGetTransmitCount: it counts the exchanges with cards since the
+// reader was attached.
+func (*Backend) GetTransmitCount(card winscard.Card) (count uint32, rc winscard.Code) {
+	r := C.z_SCardGetTransmitCount(C.uint64_t(card))
+	rc = winscard.Code(r.rc)
+	count = uint32(r.pcTransmitCount)
+	return count, rc
+}
+
+// IntroduceCardType is the equivalent of SCardIntroduceCardTypeW: it adds a kind of card to the database.
+func (*Backend) IntroduceCardType(ctx winscard.Context, cardType string, primaryProvider *winscard.GUID, interfaces []winscard.GUID, atr, mask []byte) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypeAt, cardTypeOK := buf.WideText(cardType)
+	if !cardTypeOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	if len(mask) != 0 && len(mask) != len(atr) {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardIntroduceCardType(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypeAt)), (*C.uint8_t)(unsafe.Pointer(primaryProvider)), cArray(interfaces), C.uint32_t(len(interfaces)), cBytes(atr), cBytes(mask), cLen(atr)))
+	freeBuffer(buf)
+	return rc
+}
+
+// IntroduceReader is the equivalent of SCardIntroduceReaderW: it gives a reader of the system another name in
+// the database.
+func (*Backend) IntroduceReader(ctx winscard.Context, reader, device string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	deviceAt, deviceOK := buf.WideText(device)
+	if !deviceOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardIntroduceReader(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt)), (*C.uint16_t)(buf.WidePtr(deviceAt))))
+	freeBuffer(buf)
+	return rc
+}
+
+// IntroduceReaderGroup is the equivalent of SCardIntroduceReaderGroupW: it adds a group of readers to the
+// database; it exists once a reader is in it.
+func (*Backend) IntroduceReaderGroup(ctx winscard.Context, group string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	groupAt, groupOK := buf.WideText(group)
+	if !groupOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardIntroduceReaderGroup(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(groupAt))))
+	freeBuffer(buf)
+	return rc
+}
+
 // IsValidContext is the equivalent of SCardIsValidContext: it checks that a context is still valid.
 func (*Backend) IsValidContext(ctx winscard.Context) winscard.Code {
 	rc := winscard.Code(C.z_SCardIsValidContext(C.uint64_t(ctx)))
 	return rc
+}
+
+// ListCards is the equivalent of SCardListCardsW: it lists the kinds of cards in the database.
+func (*Backend) ListCards(ctx winscard.Context, atr []byte, interfaces []winscard.GUID, cardTypes []byte) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	if len(atr) > 36 {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	var atrFull [36]byte
+	atrLen := copy(atrFull[:], atr)
+	cardTypesPtr, cardTypesUnits := buf.WideOut(len(cardTypes))
+	r := C.z_SCardListCards(C.uint64_t(ctx), cBytes(atrFull[:atrLen]), cArray(interfaces), C.uint32_t(len(interfaces)), (*C.uint16_t)(cardTypesPtr), C.uint32_t(cardTypesUnits))
+	rc = winscard.Code(r.rc)
+	if rc == winscard.Success {
+		n = buf.Narrow(cardTypes, int(r.pcchCards))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(r.pcchCards)), rc)
+	}
+	freeBuffer(buf)
+	return n, rc
+}
+
+// ListInterfaces is the equivalent of SCardListInterfacesW: it lists the interfaces that a kind of card
+// supports.
+func (*Backend) ListInterfaces(ctx winscard.Context, cardType string, interfaces []winscard.GUID) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypeAt, cardTypeOK := buf.WideText(cardType)
+	if !cardTypeOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	r := C.z_SCardListInterfaces(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypeAt)), cArray(interfaces), cLen(interfaces))
+	rc = winscard.Code(r.rc)
+	n = winscard.NeededLength(int(r.pcguidInterfaces), rc)
+	freeBuffer(buf)
+	return n, rc
 }
 
 // ListReaderGroups is the equivalent of SCardListReaderGroupsW: it lists the names of the reader groups.
@@ -690,6 +1466,117 @@ func (*Backend) ListReaders(ctx winscard.Context, groups []string, readers []byt
 	return n, rc
 }
 
+// ListReadersWithDeviceInstanceID is the equivalent of SCardListReadersWithDeviceInstanceIdW: it lists the
+// readers of a device.
+func (*Backend) ListReadersWithDeviceInstanceID(ctx winscard.Context, instance string, readers []byte) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	instanceAt, instanceOK := buf.WideText(instance)
+	if !instanceOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	readersPtr, readersUnits := buf.WideOut(len(readers))
+	r := C.z_SCardListReadersWithDeviceInstanceId(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(instanceAt)), (*C.uint16_t)(readersPtr), C.uint32_t(readersUnits))
+	rc = winscard.Code(r.rc)
+	if rc == winscard.Success {
+		n = buf.Narrow(readers, int(r.pcchReaders))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(r.pcchReaders)), rc)
+	}
+	freeBuffer(buf)
+	return n, rc
+}
+
+// LocateCards is the equivalent of SCardLocateCardsW: it looks in readers for cards of some kinds, and sets
+// StateATRMatch where one is.
+func (*Backend) LocateCards(ctx winscard.Context, cardTypes []string, states []winscard.ReaderState) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypesAt, cardTypesOK := buf.WideTexts(cardTypes)
+	if !cardTypesOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	var array []C.z_SCARD_READERSTATE
+	var first *C.z_SCARD_READERSTATE
+	var texts *C.uint16_t
+	if len(states) > 0 {
+		arena := buf.Arena(len(states) * int(unsafe.Sizeof(C.z_SCARD_READERSTATE{})))
+		first = (*C.z_SCARD_READERSTATE)(unsafe.Pointer(&arena[0]))
+		array = unsafe.Slice(first, len(states))
+		for i := range states {
+			off, ok := buf.WideText(states[i].Reader)
+			if !ok {
+				freeBuffer(buf)
+				return winscard.ErrInvalidParameter
+			}
+			array[i].text = C.uint32_t(off)
+			array[i].CurrentState = C.uint32_t(states[i].CurrentState)
+			array[i].EventState = C.uint32_t(states[i].EventState)
+			array[i].ATRLen = C.uint32_t(states[i].ATRLen)
+			*(*[winscard.ReaderStateATRSize]byte)(unsafe.Pointer(&array[i].ATR)) = states[i].ATR
+		}
+		texts = (*C.uint16_t)(buf.WidePtr(0))
+	}
+	rc := winscard.Code(C.z_SCardLocateCards(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypesAt)), first, texts, C.uint32_t(len(states))))
+	for i := range states {
+		states[i].EventState = uint32(array[i].EventState)
+		states[i].ATRLen = uint32(array[i].ATRLen)
+		states[i].ATR = *(*[winscard.ReaderStateATRSize]byte)(unsafe.Pointer(&array[i].ATR))
+	}
+	freeBuffer(buf)
+	return rc
+}
+
+// LocateCardsByATR is the equivalent of SCardLocateCardsByATRW: it looks in readers for cards by their answers
+// to reset, and sets StateATRMatch where one is.
+func (*Backend) LocateCardsByATR(ctx winscard.Context, masks []winscard.ATRMask, states []winscard.ReaderState) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	var array []C.z_SCARD_READERSTATE
+	var first *C.z_SCARD_READERSTATE
+	var texts *C.uint16_t
+	if len(states) > 0 {
+		arena := buf.Arena(len(states) * int(unsafe.Sizeof(C.z_SCARD_READERSTATE{})))
+		first = (*C.z_SCARD_READERSTATE)(unsafe.Pointer(&arena[0]))
+		array = unsafe.Slice(first, len(states))
+		for i := range states {
+			off, ok := buf.WideText(states[i].Reader)
+			if !ok {
+				freeBuffer(buf)
+				return winscard.ErrInvalidParameter
+			}
+			array[i].text = C.uint32_t(off)
+			array[i].CurrentState = C.uint32_t(states[i].CurrentState)
+			array[i].EventState = C.uint32_t(states[i].EventState)
+			array[i].ATRLen = C.uint32_t(states[i].ATRLen)
+			*(*[winscard.ReaderStateATRSize]byte)(unsafe.Pointer(&array[i].ATR)) = states[i].ATR
+		}
+		texts = (*C.uint16_t)(buf.WidePtr(0))
+	}
+	rc := winscard.Code(C.z_SCardLocateCardsByATR(C.uint64_t(ctx), cArray(masks), C.uint32_t(len(masks)), first, texts, C.uint32_t(len(states))))
+	for i := range states {
+		states[i].EventState = uint32(array[i].EventState)
+		states[i].ATRLen = uint32(array[i].ATRLen)
+		states[i].ATR = *(*[winscard.ReaderStateATRSize]byte)(unsafe.Pointer(&array[i].ATR))
+	}
+	freeBuffer(buf)
+	return rc
+}
+
+// ReadCache is the equivalent of SCardReadCacheW: it reads an item of a card from the cache of the service.
+func (*Backend) ReadCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) (n int, rc winscard.Code) {
+	buf := buffers.Get().(*callbuf.Buffer)
+	nameAt, nameOK := buf.WideText(name)
+	if !nameOK {
+		freeBuffer(buf)
+		return 0, winscard.ErrInvalidParameter
+	}
+	r := C.z_SCardReadCache(C.uint64_t(ctx), (*C.uint8_t)(unsafe.Pointer(&cardID)), C.uint32_t(freshness), (*C.uint16_t)(buf.WidePtr(nameAt)), cBytes(data), cLen(data))
+	rc = winscard.Code(r.rc)
+	n = winscard.NeededLength(int(r.DataLen), rc)
+	freeBuffer(buf)
+	return n, rc
+}
+
 // Reconnect is the equivalent of SCardReconnect: it makes a connection anew, after a reset or with other
 // parameters.
 func (*Backend) Reconnect(card winscard.Card, shareMode, preferredProtocols, initialization uint32) (activeProtocol uint32, rc winscard.Code) {
@@ -699,6 +1586,12 @@ func (*Backend) Reconnect(card winscard.Card, shareMode, preferredProtocols, ini
 	return activeProtocol, rc
 }
 
+// ReleaseAllEvents is the equivalent of SCardReleaseAllEvents: it gives all events back.
+func (*Backend) ReleaseAllEvents() winscard.Code {
+	rc := winscard.Code(C.z_SCardReleaseAllEvents())
+	return rc
+}
+
 // ReleaseContext is the equivalent of SCardReleaseContext: it closes a context, and with it the connections
 // made through it.
 func (*Backend) ReleaseContext(ctx winscard.Context) winscard.Code {
@@ -706,10 +1599,75 @@ func (*Backend) ReleaseContext(ctx winscard.Context) winscard.Code {
 	return rc
 }
 
+// ReleaseNewReaderEvent is the equivalent of SCardReleaseNewReaderEvent: it gives the event of
+// AccessNewReaderEvent back.
+func (*Backend) ReleaseNewReaderEvent() winscard.Code {
+	rc := winscard.Code(C.z_SCardReleaseNewReaderEvent())
+	return rc
+}
+
+// ReleaseStartedEvent is the equivalent of SCardReleaseStartedEvent: it gives the event of AccessStartedEvent
+// back.
+func (*Backend) ReleaseStartedEvent() winscard.Code {
+	rc := winscard.Code(C.z_SCardReleaseStartedEvent())
+	return rc
+}
+
+// RemoveReaderFromGroup is the equivalent of SCardRemoveReaderFromGroupW: it removes a reader from a group, and
+// the group with its last reader.
+func (*Backend) RemoveReaderFromGroup(ctx winscard.Context, reader, group string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	readerAt, readerOK := buf.WideText(reader)
+	if !readerOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	groupAt, groupOK := buf.WideText(group)
+	if !groupOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardRemoveReaderFromGroup(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(readerAt)), (*C.uint16_t)(buf.WidePtr(groupAt))))
+	freeBuffer(buf)
+	return rc
+}
+
 // SetAttrib is the equivalent of SCardSetAttrib: it writes an attribute of the reader.
 func (*Backend) SetAttrib(card winscard.Card, id uint32, attr []byte) winscard.Code {
 	rc := winscard.Code(C.z_SCardSetAttrib(C.uint64_t(card), C.uint32_t(id), cBytes(attr), cLen(attr)))
 	return rc
+}
+
+// SetCardTypeProviderName is the equivalent of SCardSetCardTypeProviderNameW: it sets the name of a provider of
+// a kind of card, which is a module of the system.
+func (*Backend) SetCardTypeProviderName(ctx winscard.Context, cardType string, provider uint32, name string) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	cardTypeAt, cardTypeOK := buf.WideText(cardType)
+	if !cardTypeOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	nameAt, nameOK := buf.WideText(name)
+	if !nameOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardSetCardTypeProviderName(C.uint64_t(ctx), (*C.uint16_t)(buf.WidePtr(cardTypeAt)), C.uint32_t(provider), (*C.uint16_t)(buf.WidePtr(nameAt))))
+	freeBuffer(buf)
+	return rc
+}
+
+// State is the equivalent of SCardState: it tells the state of the card, the protocol in use and the ATR.
+func (*Backend) State(card winscard.Card, atr []byte) (state, protocol uint32, n int, rc winscard.Code) {
+	r := C.z_SCardState(C.uint64_t(card), cBytes(atr), cLen(atr))
+	rc = winscard.Code(r.rc)
+	state = uint32(r.pdwState)
+	if rc == winscard.Success {
+		state = winscard.NormaliseCardState(state)
+	}
+	protocol = uint32(r.pdwProtocol)
+	n = winscard.NeededLength(int(r.pcbAtrLen), rc)
+	return state, protocol, n, rc
 }
 
 // Status is the equivalent of SCardStatusW: it tells the reader's names, the state of the card, the protocol in
@@ -740,4 +1698,17 @@ func (*Backend) Transmit(card winscard.Card, pci uint32, send, recv []byte) (n i
 	rc = winscard.Code(r.rc)
 	n = winscard.NeededLength(int(r.pcbRecvLength), rc)
 	return n, rc
+}
+
+// WriteCache is the equivalent of SCardWriteCacheW: it writes an item of a card to the cache of the service.
+func (*Backend) WriteCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) winscard.Code {
+	buf := buffers.Get().(*callbuf.Buffer)
+	nameAt, nameOK := buf.WideText(name)
+	if !nameOK {
+		freeBuffer(buf)
+		return winscard.ErrInvalidParameter
+	}
+	rc := winscard.Code(C.z_SCardWriteCache(C.uint64_t(ctx), (*C.uint8_t)(unsafe.Pointer(&cardID)), C.uint32_t(freshness), (*C.uint16_t)(buf.WidePtr(nameAt)), cBytes(data), cLen(data)))
+	freeBuffer(buf)
+	return rc
 }

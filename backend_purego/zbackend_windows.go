@@ -40,29 +40,74 @@ type cSCARD_IO_REQUEST struct {
 }
 
 const (
-	symBeginTransaction = iota
+	symAccessNewReaderEvent = iota
+	symAccessStartedEvent
+	symAddReaderToGroup
+	symAudit
+	symBeginTransaction
 	symCancel
 	symConnect
 	symControl
 	symDisconnect
 	symEndTransaction
 	symEstablishContext
+	symForgetCardType
+	symForgetReader
+	symForgetReaderGroup
 	symFreeMemory
 	symGetAttrib
+	symGetCardTypeProviderName
+	symGetDeviceTypeID
+	symGetProviderID
+	symGetReaderDeviceInstanceID
+	symGetReaderIcon
 	symGetStatusChange
+	symGetTransmitCount
+	symIntroduceCardType
+	symIntroduceReader
+	symIntroduceReaderGroup
 	symIsValidContext
+	symListCards
+	symListInterfaces
 	symListReaderGroups
 	symListReaders
+	symListReadersWithDeviceInstanceID
+	symLocateCards
+	symLocateCardsByATR
+	symReadCache
 	symReconnect
+	symReleaseAllEvents
 	symReleaseContext
+	symReleaseNewReaderEvent
+	symReleaseStartedEvent
+	symRemoveReaderFromGroup
 	symSetAttrib
+	symSetCardTypeProviderName
+	symState
 	symStatus
 	symTransmit
+	symWriteCache
 	numSymbols
 )
 
 // symbols is what the library has to export.
 var symbols = [numSymbols]symbol{
+	symAccessNewReaderEvent: {
+		name:     "SCardAccessNewReaderEvent",
+		optional: true,
+	},
+	symAccessStartedEvent: {
+		name:     "SCardAccessStartedEvent",
+		optional: true,
+	},
+	symAddReaderToGroup: {
+		name:     "SCardAddReaderToGroupW",
+		optional: true,
+	},
+	symAudit: {
+		name:     "SCardAudit",
+		optional: true,
+	},
 	symBeginTransaction: {name: "SCardBeginTransaction"},
 	symCancel:           {name: "SCardCancel"},
 	symConnect:          {name: "SCardConnectW"},
@@ -70,30 +115,132 @@ var symbols = [numSymbols]symbol{
 	symDisconnect:       {name: "SCardDisconnect"},
 	symEndTransaction:   {name: "SCardEndTransaction"},
 	symEstablishContext: {name: "SCardEstablishContext"},
-	symFreeMemory:       {name: "SCardFreeMemory"},
-	symGetAttrib:        {name: "SCardGetAttrib"},
-	symGetStatusChange:  {name: "SCardGetStatusChangeW"},
-	symIsValidContext:   {name: "SCardIsValidContext"},
+	symForgetCardType: {
+		name:     "SCardForgetCardTypeW",
+		optional: true,
+	},
+	symForgetReader: {
+		name:     "SCardForgetReaderW",
+		optional: true,
+	},
+	symForgetReaderGroup: {
+		name:     "SCardForgetReaderGroupW",
+		optional: true,
+	},
+	symFreeMemory: {name: "SCardFreeMemory"},
+	symGetAttrib:  {name: "SCardGetAttrib"},
+	symGetCardTypeProviderName: {
+		name:     "SCardGetCardTypeProviderNameW",
+		optional: true,
+	},
+	symGetDeviceTypeID: {
+		name:     "SCardGetDeviceTypeIdW",
+		optional: true,
+	},
+	symGetProviderID: {
+		name:     "SCardGetProviderIdW",
+		optional: true,
+	},
+	symGetReaderDeviceInstanceID: {
+		name:     "SCardGetReaderDeviceInstanceIdW",
+		optional: true,
+	},
+	symGetReaderIcon: {
+		name:     "SCardGetReaderIconW",
+		optional: true,
+	},
+	symGetStatusChange: {name: "SCardGetStatusChangeW"},
+	symGetTransmitCount: {
+		name:     "SCardGetTransmitCount",
+		optional: true,
+	},
+	symIntroduceCardType: {
+		name:     "SCardIntroduceCardTypeW",
+		optional: true,
+	},
+	symIntroduceReader: {
+		name:     "SCardIntroduceReaderW",
+		optional: true,
+	},
+	symIntroduceReaderGroup: {
+		name:     "SCardIntroduceReaderGroupW",
+		optional: true,
+	},
+	symIsValidContext: {name: "SCardIsValidContext"},
+	symListCards: {
+		name:     "SCardListCardsW",
+		optional: true,
+	},
+	symListInterfaces: {
+		name:     "SCardListInterfacesW",
+		optional: true,
+	},
 	symListReaderGroups: {name: "SCardListReaderGroupsW"},
 	symListReaders:      {name: "SCardListReadersW"},
-	symReconnect:        {name: "SCardReconnect"},
-	symReleaseContext:   {name: "SCardReleaseContext"},
-	symSetAttrib:        {name: "SCardSetAttrib"},
-	symStatus:           {name: "SCardStatusW"},
-	symTransmit:         {name: "SCardTransmit"},
+	symListReadersWithDeviceInstanceID: {
+		name:     "SCardListReadersWithDeviceInstanceIdW",
+		optional: true,
+	},
+	symLocateCards: {
+		name:     "SCardLocateCardsW",
+		optional: true,
+	},
+	symLocateCardsByATR: {
+		name:     "SCardLocateCardsByATRW",
+		optional: true,
+	},
+	symReadCache: {
+		name:     "SCardReadCacheW",
+		optional: true,
+	},
+	symReconnect: {name: "SCardReconnect"},
+	symReleaseAllEvents: {
+		name:     "SCardReleaseAllEvents",
+		optional: true,
+	},
+	symReleaseContext: {name: "SCardReleaseContext"},
+	symReleaseNewReaderEvent: {
+		name:     "SCardReleaseNewReaderEvent",
+		optional: true,
+	},
+	symReleaseStartedEvent: {
+		name:     "SCardReleaseStartedEvent",
+		optional: true,
+	},
+	symRemoveReaderFromGroup: {
+		name:     "SCardRemoveReaderFromGroupW",
+		optional: true,
+	},
+	symSetAttrib: {name: "SCardSetAttrib"},
+	symSetCardTypeProviderName: {
+		name:     "SCardSetCardTypeProviderNameW",
+		optional: true,
+	},
+	symState: {
+		name:     "SCardState",
+		optional: true,
+	},
+	symStatus:   {name: "SCardStatusW"},
+	symTransmit: {name: "SCardTransmit"},
+	symWriteCache: {
+		name:     "SCardWriteCacheW",
+		optional: true,
+	},
 }
 
 // frame is all that a call into C points to, in one heap object that is used again.
 type frame struct {
 	// words are the arguments.
-	words [7]uintptr
+	words [8]uintptr
 	// ptrs are the caller's buffers. As fields of a heap object they make the buffers escape to the heap, where
 	// they stay put: a uintptr alone would let a buffer lie on a stack that moves before C sees it.
-	ptrs            [2]unsafe.Pointer
+	ptrs            [4]unsafe.Pointer
 	outDWORD        [4]cDWORD
 	outSCARDCONTEXT [1]cSCARDCONTEXT
 	outSCARDHANDLE  [1]cSCARDHANDLE
 	pci             cSCARD_IO_REQUEST
+	guids           [1]winscard.GUID
+	atr             [36]byte
 	buf             callbuf.Buffer
 }
 
@@ -143,6 +290,83 @@ func sizeReaderState() int {
 		return sizeReaderStateWindows64
 	}
 	return 0
+}
+
+// AccessNewReaderEvent is the equivalent of SCardAccessNewReaderEvent: it gives the event that is set when
+// there is a new reader.
+func (b *Backend) AccessNewReaderEvent() (handle uintptr, rc winscard.Code) {
+	fn := b.sym[symAccessNewReaderEvent]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	w := f.words[:0]
+	r, _, reason := call(fn, w...)
+	rc = winscard.HandleCode(r, uint32(reason))
+	handle = r
+	f.free()
+	return handle, rc
+}
+
+// AccessStartedEvent is the equivalent of SCardAccessStartedEvent: it gives the event that is set while the
+// service runs.
+func (b *Backend) AccessStartedEvent() (handle uintptr, rc winscard.Code) {
+	fn := b.sym[symAccessStartedEvent]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	w := f.words[:0]
+	r, _, reason := call(fn, w...)
+	rc = winscard.HandleCode(r, uint32(reason))
+	handle = r
+	f.free()
+	return handle, rc
+}
+
+// AddReaderToGroup is the equivalent of SCardAddReaderToGroupW: it adds a reader to a group, which is made if
+// there is none.
+func (b *Backend) AddReaderToGroup(ctx winscard.Context, reader, group string) winscard.Code {
+	fn := b.sym[symAddReaderToGroup]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	groupAt, groupOK := f.buf.WideText(group)
+	if !groupOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:3]
+	w[0] = uintptr(ctx)                     // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt)) // szReaderName
+	w[2] = uintptr(f.buf.WidePtr(groupAt))  // szGroupName
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// Audit is the equivalent of SCardAudit: it writes an event of a card holder's verification to the log of
+// Windows.
+func (b *Backend) Audit(ctx winscard.Context, event uint32) winscard.Code {
+	fn := b.sym[symAudit]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	w := f.words[:2]
+	w[0] = uintptr(ctx)   // hContext
+	w[1] = uintptr(event) // dwEvent
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
 }
 
 // BeginTransaction is the equivalent of SCardBeginTransaction: it waits for and takes exclusive access to a
@@ -285,6 +509,71 @@ func (b *Backend) EstablishContext(scope uint32) (ctx winscard.Context, rc winsc
 	return ctx, rc
 }
 
+// ForgetCardType is the equivalent of SCardForgetCardTypeW: it removes a kind of card from the database.
+func (b *Backend) ForgetCardType(ctx winscard.Context, cardType string) winscard.Code {
+	fn := b.sym[symForgetCardType]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypeAt, cardTypeOK := f.buf.WideText(cardType)
+	if !cardTypeOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:2]
+	w[0] = uintptr(ctx)                       // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypeAt)) // szCardName
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// ForgetReader is the equivalent of SCardForgetReaderW: it removes a reader from the database and from all
+// groups.
+func (b *Backend) ForgetReader(ctx winscard.Context, reader string) winscard.Code {
+	fn := b.sym[symForgetReader]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:2]
+	w[0] = uintptr(ctx)                     // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt)) // szReaderName
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// ForgetReaderGroup is the equivalent of SCardForgetReaderGroupW: it removes a group of readers from the
+// database, but not its readers.
+func (b *Backend) ForgetReaderGroup(ctx winscard.Context, group string) winscard.Code {
+	fn := b.sym[symForgetReaderGroup]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	groupAt, groupOK := f.buf.WideText(group)
+	if !groupOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:2]
+	w[0] = uintptr(ctx)                    // hContext
+	w[1] = uintptr(f.buf.WidePtr(groupAt)) // szGroupName
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
 // FreeMemory is the equivalent of SCardFreeMemory: it frees memory that the library allocated; the binding
 // never asks it to allocate any.
 func (b *Backend) FreeMemory(ctx winscard.Context, mem uintptr) winscard.Code {
@@ -316,6 +605,146 @@ func (b *Backend) GetAttrib(card winscard.Card, id uint32, attr []byte) (n int, 
 	w[1] = uintptr(id)                             // dwAttrId
 	w[2] = uintptr(f.ptrs[0])                      // pbAttr
 	w[3] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcbAttrLen
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	n = winscard.NeededLength(int(f.outDWORD[0]), rc)
+	f.free()
+	return n, rc
+}
+
+// GetCardTypeProviderName is the equivalent of SCardGetCardTypeProviderNameW: it gives the name of a provider
+// of a kind of card.
+func (b *Backend) GetCardTypeProviderName(ctx winscard.Context, cardType string, provider uint32, name []byte) (n int, rc winscard.Code) {
+	fn := b.sym[symGetCardTypeProviderName]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypeAt, cardTypeOK := f.buf.WideText(cardType)
+	if !cardTypeOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	namePtr, nameUnits := f.buf.WideOut(len(name))
+	f.ptrs[0] = namePtr
+	f.outDWORD[0] = cDWORD(uint32(nameUnits))
+	w := f.words[:5]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypeAt))      // szCardName
+	w[2] = uintptr(provider)                       // dwProviderId
+	w[3] = uintptr(f.ptrs[0])                      // szProvider
+	w[4] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcchProvider
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	if rc == winscard.Success {
+		n = f.buf.Narrow(name, int(f.outDWORD[0]))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(f.outDWORD[0])), rc)
+	}
+	f.free()
+	return n, rc
+}
+
+// GetDeviceTypeID is the equivalent of SCardGetDeviceTypeIdW: it tells how a reader is attached.
+func (b *Backend) GetDeviceTypeID(ctx winscard.Context, reader string) (deviceType uint32, rc winscard.Code) {
+	fn := b.sym[symGetDeviceTypeID]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	f.outDWORD[0] = 0
+	w := f.words[:3]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt))        // szReaderName
+	w[2] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pdwDeviceTypeId
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	deviceType = uint32(f.outDWORD[0])
+	f.free()
+	return deviceType, rc
+}
+
+// GetProviderID is the equivalent of SCardGetProviderIdW: it gives the primary provider of a kind of card.
+func (b *Backend) GetProviderID(ctx winscard.Context, cardType string) (provider winscard.GUID, rc winscard.Code) {
+	fn := b.sym[symGetProviderID]
+	if fn == 0 {
+		return winscard.GUID{}, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypeAt, cardTypeOK := f.buf.WideText(cardType)
+	if !cardTypeOK {
+		f.free()
+		return winscard.GUID{}, winscard.ErrInvalidParameter
+	}
+	f.guids[0] = winscard.GUID{}
+	w := f.words[:3]
+	w[0] = uintptr(ctx)                         // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypeAt))   // szCard
+	w[2] = uintptr(unsafe.Pointer(&f.guids[0])) // pguidProviderId
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	provider = f.guids[0]
+	f.free()
+	return provider, rc
+}
+
+// GetReaderDeviceInstanceID is the equivalent of SCardGetReaderDeviceInstanceIdW: it gives the device instance
+// identifier of a reader.
+func (b *Backend) GetReaderDeviceInstanceID(ctx winscard.Context, reader string, instance []byte) (n int, rc winscard.Code) {
+	fn := b.sym[symGetReaderDeviceInstanceID]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	instancePtr, instanceUnits := f.buf.WideOut(len(instance))
+	f.ptrs[0] = instancePtr
+	f.outDWORD[0] = cDWORD(uint32(instanceUnits))
+	w := f.words[:4]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt))        // szReaderName
+	w[2] = uintptr(f.ptrs[0])                      // szDeviceInstanceId
+	w[3] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcchDeviceInstanceId
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	if rc == winscard.Success {
+		n = f.buf.Narrow(instance, int(f.outDWORD[0]))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(f.outDWORD[0])), rc)
+	}
+	f.free()
+	return n, rc
+}
+
+// GetReaderIcon is the equivalent of SCardGetReaderIconW: it gives the icon of a reader, as the bytes of its
+// icon file.
+func (b *Backend) GetReaderIcon(ctx winscard.Context, reader string, icon []byte) (n int, rc winscard.Code) {
+	fn := b.sym[symGetReaderIcon]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	f.ptrs[0] = bytesPtr(icon)
+	f.outDWORD[0] = cDWORD(clampLen(icon))
+	w := f.words[:4]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt))        // szReaderName
+	w[2] = uintptr(f.ptrs[0])                      // pbIcon
+	w[3] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcbIcon
 	r, _, _ := call(fn, w...)
 	rc = winscard.Code(uint32(r))
 	n = winscard.NeededLength(int(f.outDWORD[0]), rc)
@@ -358,6 +787,113 @@ func (b *Backend) GetStatusChange(ctx winscard.Context, timeout uint32, states [
 	return rc
 }
 
+// GetTransmitCount is the equivalent of SCardGetTransmitCount: it counts the exchanges with cards since the
+// reader was attached.
+func (b *Backend) GetTransmitCount(card winscard.Card) (count uint32, rc winscard.Code) {
+	fn := b.sym[symGetTransmitCount]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	f.outDWORD[0] = 0
+	w := f.words[:2]
+	w[0] = uintptr(card)                           // hCard
+	w[1] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcTransmitCount
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	count = uint32(f.outDWORD[0])
+	f.free()
+	return count, rc
+}
+
+// IntroduceCardType is the equivalent of SCardIntroduceCardTypeW: it adds a kind of card to the database.
+func (b *Backend) IntroduceCardType(ctx winscard.Context, cardType string, primaryProvider *winscard.GUID, interfaces []winscard.GUID, atr, mask []byte) winscard.Code {
+	fn := b.sym[symIntroduceCardType]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypeAt, cardTypeOK := f.buf.WideText(cardType)
+	if !cardTypeOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	if primaryProvider != nil {
+		f.guids[0] = *primaryProvider
+		f.ptrs[0] = unsafe.Pointer(&f.guids[0])
+	}
+	f.ptrs[1] = slicePtr(interfaces)
+	f.ptrs[2] = bytesPtr(atr)
+	if len(mask) != 0 && len(mask) != len(atr) {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	f.ptrs[3] = bytesPtr(mask)
+	w := f.words[:8]
+	w[0] = uintptr(ctx)                       // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypeAt)) // szCardName
+	w[2] = uintptr(f.ptrs[0])                 // pguidPrimaryProvider
+	w[3] = uintptr(f.ptrs[1])                 // rgguidInterfaces
+	w[4] = uintptr(len(interfaces))           // dwInterfaceCount
+	w[5] = uintptr(f.ptrs[2])                 // pbAtr
+	w[6] = uintptr(f.ptrs[3])                 // pbAtrMask
+	w[7] = uintptr(clampLen(atr))             // cbAtrLen
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// IntroduceReader is the equivalent of SCardIntroduceReaderW: it gives a reader of the system another name in
+// the database.
+func (b *Backend) IntroduceReader(ctx winscard.Context, reader, device string) winscard.Code {
+	fn := b.sym[symIntroduceReader]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	deviceAt, deviceOK := f.buf.WideText(device)
+	if !deviceOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:3]
+	w[0] = uintptr(ctx)                     // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt)) // szReaderName
+	w[2] = uintptr(f.buf.WidePtr(deviceAt)) // szDeviceName
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// IntroduceReaderGroup is the equivalent of SCardIntroduceReaderGroupW: it adds a group of readers to the
+// database; it exists once a reader is in it.
+func (b *Backend) IntroduceReaderGroup(ctx winscard.Context, group string) winscard.Code {
+	fn := b.sym[symIntroduceReaderGroup]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	groupAt, groupOK := f.buf.WideText(group)
+	if !groupOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:2]
+	w[0] = uintptr(ctx)                    // hContext
+	w[1] = uintptr(f.buf.WidePtr(groupAt)) // szGroupName
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
 // IsValidContext is the equivalent of SCardIsValidContext: it checks that a context is still valid.
 func (b *Backend) IsValidContext(ctx winscard.Context) winscard.Code {
 	fn := b.sym[symIsValidContext]
@@ -371,6 +907,71 @@ func (b *Backend) IsValidContext(ctx winscard.Context) winscard.Code {
 	rc := winscard.Code(uint32(r))
 	f.free()
 	return rc
+}
+
+// ListCards is the equivalent of SCardListCardsW: it lists the kinds of cards in the database.
+func (b *Backend) ListCards(ctx winscard.Context, atr []byte, interfaces []winscard.GUID, cardTypes []byte) (n int, rc winscard.Code) {
+	fn := b.sym[symListCards]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	if len(atr) > 36 {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	if len(atr) > 0 {
+		clear(f.atr[:])
+		copy(f.atr[:], atr)
+		f.ptrs[0] = unsafe.Pointer(&f.atr)
+	}
+	f.ptrs[1] = slicePtr(interfaces)
+	cardTypesPtr, cardTypesUnits := f.buf.WideOut(len(cardTypes))
+	f.ptrs[2] = cardTypesPtr
+	f.outDWORD[0] = cDWORD(uint32(cardTypesUnits))
+	w := f.words[:6]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.ptrs[0])                      // pbAtr
+	w[2] = uintptr(f.ptrs[1])                      // rgquidInterfaces
+	w[3] = uintptr(len(interfaces))                // cguidInterfaceCount
+	w[4] = uintptr(f.ptrs[2])                      // mszCards
+	w[5] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcchCards
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	if rc == winscard.Success {
+		n = f.buf.Narrow(cardTypes, int(f.outDWORD[0]))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(f.outDWORD[0])), rc)
+	}
+	f.free()
+	return n, rc
+}
+
+// ListInterfaces is the equivalent of SCardListInterfacesW: it lists the interfaces that a kind of card
+// supports.
+func (b *Backend) ListInterfaces(ctx winscard.Context, cardType string, interfaces []winscard.GUID) (n int, rc winscard.Code) {
+	fn := b.sym[symListInterfaces]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypeAt, cardTypeOK := f.buf.WideText(cardType)
+	if !cardTypeOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	f.ptrs[0] = slicePtr(interfaces)
+	f.outDWORD[0] = cDWORD(clampLen(interfaces))
+	w := f.words[:4]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypeAt))      // szCard
+	w[2] = uintptr(f.ptrs[0])                      // pguidInterfaces
+	w[3] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcguidInterfaces
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	n = winscard.NeededLength(int(f.outDWORD[0]), rc)
+	f.free()
+	return n, rc
 }
 
 // ListReaderGroups is the equivalent of SCardListReaderGroupsW: it lists the names of the reader groups.
@@ -430,6 +1031,144 @@ func (b *Backend) ListReaders(ctx winscard.Context, groups []string, readers []b
 	return n, rc
 }
 
+// ListReadersWithDeviceInstanceID is the equivalent of SCardListReadersWithDeviceInstanceIdW: it lists the
+// readers of a device.
+func (b *Backend) ListReadersWithDeviceInstanceID(ctx winscard.Context, instance string, readers []byte) (n int, rc winscard.Code) {
+	fn := b.sym[symListReadersWithDeviceInstanceID]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	instanceAt, instanceOK := f.buf.WideText(instance)
+	if !instanceOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	readersPtr, readersUnits := f.buf.WideOut(len(readers))
+	f.ptrs[0] = readersPtr
+	f.outDWORD[0] = cDWORD(uint32(readersUnits))
+	w := f.words[:4]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(f.buf.WidePtr(instanceAt))      // szDeviceInstanceId
+	w[2] = uintptr(f.ptrs[0])                      // mszReaders
+	w[3] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pcchReaders
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	if rc == winscard.Success {
+		n = f.buf.Narrow(readers, int(f.outDWORD[0]))
+	} else {
+		n = winscard.NeededLength(callbuf.WideLen(int(f.outDWORD[0])), rc)
+	}
+	f.free()
+	return n, rc
+}
+
+// LocateCards is the equivalent of SCardLocateCardsW: it looks in readers for cards of some kinds, and sets
+// StateATRMatch where one is.
+func (b *Backend) LocateCards(ctx winscard.Context, cardTypes []string, states []winscard.ReaderState) winscard.Code {
+	fn := b.sym[symLocateCards]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypesAt, cardTypesOK := f.buf.WideTexts(cardTypes)
+	if !cardTypesOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	size := sizeReaderState()
+	array := f.buf.Arena(size * len(states))
+	for i := range states {
+		off, ok := f.buf.WideText(states[i].Reader)
+		if !ok {
+			f.free()
+			return winscard.ErrInvalidParameter
+		}
+		putReaderState(array[size*i:], uint64(2*off), &states[i])
+	}
+	for i := range states {
+		moveReaderState(array[size*i:], uint64(uintptr(f.buf.WidePtr(0))))
+	}
+	w := f.words[:4]
+	w[0] = uintptr(ctx)                        // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypesAt)) // mszCards
+	w[2] = uintptr(bytesPtr(array))            // rgReaderStates
+	w[3] = uintptr(len(states))                // cReaders
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	for i := range states {
+		getReaderState(array[size*i:], &states[i])
+	}
+	f.free()
+	return rc
+}
+
+// LocateCardsByATR is the equivalent of SCardLocateCardsByATRW: it looks in readers for cards by their answers
+// to reset, and sets StateATRMatch where one is.
+func (b *Backend) LocateCardsByATR(ctx winscard.Context, masks []winscard.ATRMask, states []winscard.ReaderState) winscard.Code {
+	fn := b.sym[symLocateCardsByATR]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	f.ptrs[0] = slicePtr(masks)
+	size := sizeReaderState()
+	array := f.buf.Arena(size * len(states))
+	for i := range states {
+		off, ok := f.buf.WideText(states[i].Reader)
+		if !ok {
+			f.free()
+			return winscard.ErrInvalidParameter
+		}
+		putReaderState(array[size*i:], uint64(2*off), &states[i])
+	}
+	for i := range states {
+		moveReaderState(array[size*i:], uint64(uintptr(f.buf.WidePtr(0))))
+	}
+	w := f.words[:5]
+	w[0] = uintptr(ctx)             // hContext
+	w[1] = uintptr(f.ptrs[0])       // rgAtrMasks
+	w[2] = uintptr(len(masks))      // cAtrs
+	w[3] = uintptr(bytesPtr(array)) // rgReaderStates
+	w[4] = uintptr(len(states))     // cReaders
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	for i := range states {
+		getReaderState(array[size*i:], &states[i])
+	}
+	f.free()
+	return rc
+}
+
+// ReadCache is the equivalent of SCardReadCacheW: it reads an item of a card from the cache of the service.
+func (b *Backend) ReadCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) (n int, rc winscard.Code) {
+	fn := b.sym[symReadCache]
+	if fn == 0 {
+		return 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	f.guids[0] = cardID
+	nameAt, nameOK := f.buf.WideText(name)
+	if !nameOK {
+		f.free()
+		return 0, winscard.ErrInvalidParameter
+	}
+	f.ptrs[0] = bytesPtr(data)
+	f.outDWORD[0] = cDWORD(clampLen(data))
+	w := f.words[:6]
+	w[0] = uintptr(ctx)                            // hContext
+	w[1] = uintptr(unsafe.Pointer(&f.guids[0]))    // CardIdentifier
+	w[2] = uintptr(freshness)                      // FreshnessCounter
+	w[3] = uintptr(f.buf.WidePtr(nameAt))          // LookupName
+	w[4] = uintptr(f.ptrs[0])                      // Data
+	w[5] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // DataLen
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	n = winscard.NeededLength(int(f.outDWORD[0]), rc)
+	f.free()
+	return n, rc
+}
+
 // Reconnect is the equivalent of SCardReconnect: it makes a connection anew, after a reset or with other
 // parameters.
 func (b *Backend) Reconnect(card winscard.Card, shareMode, preferredProtocols, initialization uint32) (activeProtocol uint32, rc winscard.Code) {
@@ -452,6 +1191,20 @@ func (b *Backend) Reconnect(card winscard.Card, shareMode, preferredProtocols, i
 	return activeProtocol, rc
 }
 
+// ReleaseAllEvents is the equivalent of SCardReleaseAllEvents: it gives all events back.
+func (b *Backend) ReleaseAllEvents() winscard.Code {
+	fn := b.sym[symReleaseAllEvents]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	w := f.words[:0]
+	_, _, _ = call(fn, w...)
+	rc := winscard.Success
+	f.free()
+	return rc
+}
+
 // ReleaseContext is the equivalent of SCardReleaseContext: it closes a context, and with it the connections
 // made through it.
 func (b *Backend) ReleaseContext(ctx winscard.Context) winscard.Code {
@@ -462,6 +1215,64 @@ func (b *Backend) ReleaseContext(ctx winscard.Context) winscard.Code {
 	f := frames.Get().(*frame)
 	w := f.words[:1]
 	w[0] = uintptr(ctx) // hContext
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// ReleaseNewReaderEvent is the equivalent of SCardReleaseNewReaderEvent: it gives the event of
+// AccessNewReaderEvent back.
+func (b *Backend) ReleaseNewReaderEvent() winscard.Code {
+	fn := b.sym[symReleaseNewReaderEvent]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	w := f.words[:0]
+	_, _, _ = call(fn, w...)
+	rc := winscard.Success
+	f.free()
+	return rc
+}
+
+// ReleaseStartedEvent is the equivalent of SCardReleaseStartedEvent: it gives the event of AccessStartedEvent
+// back.
+func (b *Backend) ReleaseStartedEvent() winscard.Code {
+	fn := b.sym[symReleaseStartedEvent]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	w := f.words[:0]
+	_, _, _ = call(fn, w...)
+	rc := winscard.Success
+	f.free()
+	return rc
+}
+
+// RemoveReaderFromGroup is the equivalent of SCardRemoveReaderFromGroupW: it removes a reader from a group, and
+// the group with its last reader.
+func (b *Backend) RemoveReaderFromGroup(ctx winscard.Context, reader, group string) winscard.Code {
+	fn := b.sym[symRemoveReaderFromGroup]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	readerAt, readerOK := f.buf.WideText(reader)
+	if !readerOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	groupAt, groupOK := f.buf.WideText(group)
+	if !groupOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:3]
+	w[0] = uintptr(ctx)                     // hContext
+	w[1] = uintptr(f.buf.WidePtr(readerAt)) // szReaderName
+	w[2] = uintptr(f.buf.WidePtr(groupAt))  // szGroupName
 	r, _, _ := call(fn, w...)
 	rc := winscard.Code(uint32(r))
 	f.free()
@@ -485,6 +1296,64 @@ func (b *Backend) SetAttrib(card winscard.Card, id uint32, attr []byte) winscard
 	rc := winscard.Code(uint32(r))
 	f.free()
 	return rc
+}
+
+// SetCardTypeProviderName is the equivalent of SCardSetCardTypeProviderNameW: it sets the name of a provider of
+// a kind of card, which is a module of the system.
+func (b *Backend) SetCardTypeProviderName(ctx winscard.Context, cardType string, provider uint32, name string) winscard.Code {
+	fn := b.sym[symSetCardTypeProviderName]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	cardTypeAt, cardTypeOK := f.buf.WideText(cardType)
+	if !cardTypeOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	nameAt, nameOK := f.buf.WideText(name)
+	if !nameOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	w := f.words[:4]
+	w[0] = uintptr(ctx)                       // hContext
+	w[1] = uintptr(f.buf.WidePtr(cardTypeAt)) // szCardName
+	w[2] = uintptr(provider)                  // dwProviderId
+	w[3] = uintptr(f.buf.WidePtr(nameAt))     // szProvider
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
+}
+
+// State is the equivalent of SCardState: it tells the state of the card, the protocol in use and the ATR.
+func (b *Backend) State(card winscard.Card, atr []byte) (state, protocol uint32, n int, rc winscard.Code) {
+	fn := b.sym[symState]
+	if fn == 0 {
+		return 0, 0, 0, winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	f.outDWORD[0] = 0
+	f.outDWORD[1] = 0
+	f.ptrs[0] = bytesPtr(atr)
+	f.outDWORD[2] = cDWORD(clampLen(atr))
+	w := f.words[:5]
+	w[0] = uintptr(card)                           // hCard
+	w[1] = uintptr(unsafe.Pointer(&f.outDWORD[0])) // pdwState
+	w[2] = uintptr(unsafe.Pointer(&f.outDWORD[1])) // pdwProtocol
+	w[3] = uintptr(f.ptrs[0])                      // pbAtr
+	w[4] = uintptr(unsafe.Pointer(&f.outDWORD[2])) // pcbAtrLen
+	r, _, _ := call(fn, w...)
+	rc = winscard.Code(uint32(r))
+	state = uint32(f.outDWORD[0])
+	if rc == winscard.Success {
+		state = winscard.NormaliseCardState(state)
+	}
+	protocol = uint32(f.outDWORD[1])
+	n = winscard.NeededLength(int(f.outDWORD[2]), rc)
+	f.free()
+	return state, protocol, n, rc
 }
 
 // Status is the equivalent of SCardStatusW: it tells the reader's names, the state of the card, the protocol in
@@ -554,4 +1423,31 @@ func (b *Backend) Transmit(card winscard.Card, pci uint32, send, recv []byte) (n
 	n = winscard.NeededLength(int(f.outDWORD[0]), rc)
 	f.free()
 	return n, rc
+}
+
+// WriteCache is the equivalent of SCardWriteCacheW: it writes an item of a card to the cache of the service.
+func (b *Backend) WriteCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) winscard.Code {
+	fn := b.sym[symWriteCache]
+	if fn == 0 {
+		return winscard.ErrUnsupportedFunction
+	}
+	f := frames.Get().(*frame)
+	f.guids[0] = cardID
+	nameAt, nameOK := f.buf.WideText(name)
+	if !nameOK {
+		f.free()
+		return winscard.ErrInvalidParameter
+	}
+	f.ptrs[0] = bytesPtr(data)
+	w := f.words[:6]
+	w[0] = uintptr(ctx)                         // hContext
+	w[1] = uintptr(unsafe.Pointer(&f.guids[0])) // CardIdentifier
+	w[2] = uintptr(freshness)                   // FreshnessCounter
+	w[3] = uintptr(f.buf.WidePtr(nameAt))       // LookupName
+	w[4] = uintptr(f.ptrs[0])                   // Data
+	w[5] = uintptr(clampLen(data))              // DataLen
+	r, _, _ := call(fn, w...)
+	rc := winscard.Code(uint32(r))
+	f.free()
+	return rc
 }

@@ -160,6 +160,9 @@ func contract(name string) *jen.Statement {
 	if rest, ok := strings.CutPrefix(name, "[]"); ok {
 		return jen.Index().Add(contract(rest))
 	}
+	if rest, ok := strings.CutPrefix(name, "*"); ok {
+		return jen.Op("*").Add(contract(rest))
+	}
 	switch name {
 	case "byte", "string", "int", "uint32", "uint16", "uintptr", "uint64":
 		return jen.Id(name)
@@ -203,8 +206,12 @@ func fails(f *Function, code string) []jen.Code {
 		return []jen.Code{jen.Lit("")}
 	}
 	var out []jen.Code
-	for range f.Results {
-		out = append(out, jen.Lit(0))
+	for _, v := range f.Results {
+		if v.Arg.Role == "out_guid" {
+			out = append(out, contract(v.Type).Values())
+		} else {
+			out = append(out, jen.Lit(0))
+		}
 	}
 	return append(out, jen.Qual(winscardPath, code))
 }
@@ -236,4 +243,15 @@ func platformsOf(m *Model, f *Function) string {
 		return ""
 	}
 	return strings.Join(has, " and ")
+}
+
+// sinceOf says with which version of its platforms a function came, as ", since Windows 8".
+func sinceOf(m *Model, f *Function) string {
+	var out string
+	for _, p := range m.Platforms {
+		if v, ok := f.Since.For(p.Name); ok && f.Available(p.Name) {
+			out += ", since " + v
+		}
+	}
+	return out
 }

@@ -23,7 +23,7 @@ func emitABI(m *Model) ([]File, error) {
 		c.assertConstants()
 		c.printf("\n// A function of another type does not compile: pointers are not converted, and nor are functions.\n")
 		for _, fn := range m.Functions {
-			if fn.Available(p.Name) {
+			if fn.Available(p.Name) && fn.Declared[p.Name] {
 				c.prototype(fn)
 			}
 		}
@@ -34,23 +34,36 @@ func emitABI(m *Model) ([]File, error) {
 
 // prototype emits a pointer of the type that the spec gives a function, which the header's function is assigned to.
 func (c *cgoEmitter) prototype(fn *Function) {
-	var params []string
-	for _, a := range fn.Args {
-		params = append(params, c.paramType(a))
-	}
-	if params == nil {
-		params = []string{"void"}
-	}
-	returns, convention := "LONG", ""
-	if fn.TextOnly {
-		returns = "const char *"
-	}
-	if c.platform.Name == "windows" {
+	returns, params := c.functionType(fn)
+	convention := ""
+	if c.wide() {
 		convention = "WINAPI "
 	}
 	symbol := fn.Symbols[c.platform.Name]
 	c.printf("%s (%s*const z_%s)(%s) = %s; // spec/functions.yaml: %s\n",
-		returns, convention, symbol, strings.Join(params, ", "), symbol, fn.Name)
+		returns, convention, symbol, params, symbol, fn.Name)
+}
+
+// functionType is what a function returns and takes in C.
+func (c *cgoEmitter) functionType(fn *Function) (returns, params string) {
+	var types []string
+	for _, a := range fn.Args {
+		types = append(types, c.paramType(a))
+	}
+	if types == nil {
+		types = []string{"void"}
+	}
+	switch fn.Returns {
+	case "text":
+		returns = "const char *"
+	case "handle":
+		returns = "HANDLE"
+	case "void":
+		returns = "void"
+	default:
+		returns = "LONG"
+	}
+	return returns, strings.Join(types, ", ")
 }
 
 // paramType is the C type of a parameter.
@@ -75,7 +88,7 @@ func (c *cgoEmitter) paramType(a *Arg) string {
 	switch a.Role {
 	case "receiver", "in", "len", "cap", "count":
 		return typ
-	case "in_buffer", "in_text", "in_multitext", "pci_in", "reserved", "pointer":
+	case "in_buffer", "in_mask", "in_atr", "in_text", "in_multitext", "guid", "guids", "pci_in", "reserved", "pointer":
 		return fmt.Sprintf("const %s *", typ)
 	}
 	return typ + " *"

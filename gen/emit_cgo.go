@@ -10,11 +10,26 @@ import (
 )
 
 func emitCgo(m *Model) ([]File, error) {
+	if err := checkCgo(m); err != nil {
+		return nil, err
+	}
 	var files []*goFile
 	for _, p := range m.Platforms {
 		files = append(files, cgoBackend(m, p))
 	}
 	return renderAll(files...)
+}
+
+// checkCgo refuses a handle where it is not known how the system tells why there is none.
+func checkCgo(m *Model) error {
+	for _, p := range m.Platforms {
+		for _, f := range m.Functions {
+			if p.Charset != "utf16" && f.Available(p.Name) && f.Returns == "handle" {
+				return fmt.Errorf("gen: %s: a handle is not emitted for %s", f.Name, p.Name)
+			}
+		}
+	}
+	return nil
 }
 
 // cgoBackend emits the methods of a platform and, as their preamble, a C function for each: it takes numbers of fixed
@@ -33,9 +48,16 @@ func cgoBackend(m *Model, p *Platform) *goFile {
 		jen.If(jen.Len(jen.Id("b")).Op("==").Lit(0)).Block(jen.Return(jen.Nil())),
 		jen.Return(jen.Parens(jen.Op("*").Qual("C", "uint8_t")).Call(jen.Op("&").Id("b").Index(jen.Lit(0)))))
 	f.Line()
+	if slices.ContainsFunc(m.Structs, func(s *Struct) bool { return usedFlat(m, s) && s.Layouts[c.anyABI().Name] != nil }) {
+		f.doc("cArray is cBytes for structures, which have no pointers in them either.")
+		f.Func().Id("cArray").Types(jen.Id("T").Any()).Params(jen.Id("s").Index().Id("T")).Op("*").Qual("C", "uint8_t").Block(
+			jen.If(jen.Len(jen.Id("s")).Op("==").Lit(0)).Block(jen.Return(jen.Nil())),
+			jen.Return(jen.Parens(jen.Op("*").Qual("C", "uint8_t")).Call(jen.Qual("unsafe", "Pointer").Call(jen.Op("&").Id("s").Index(jen.Lit(0))))))
+		f.Line()
+	}
 	f.doc("cLen brings a length into 32 bits, without the value that stands for SCARD_AUTOALLOCATE. PC/SC has no calls with buffers so large; it refuses them.")
-	f.Func().Id("cLen").Params(jen.Id("b").Index().Byte()).Qual("C", "uint32_t").Block(
-		jen.Return(jen.Qual("C", "uint32_t").Call(jen.Min(jen.Uint64().Call(jen.Len(jen.Id("b"))), jen.Qual("math", "MaxUint32").Op("-").Lit(1)))))
+	f.Func().Id("cLen").Types(jen.Id("T").Any()).Params(jen.Id("s").Index().Id("T")).Qual("C", "uint32_t").Block(
+		jen.Return(jen.Qual("C", "uint32_t").Call(jen.Min(jen.Uint64().Call(jen.Len(jen.Id("s"))), jen.Qual("math", "MaxUint32").Op("-").Lit(1)))))
 	f.Line()
 	for _, fn := range m.Functions {
 		if fn.Available(p.Name) {
@@ -82,6 +104,9 @@ func (c *cgoEmitter) preamble() {
 		if usedByStates(c.model, s) {
 			c.stateStruct(s)
 		}
+	}
+	if slices.ContainsFunc(c.model.Functions, func(fn *Function) bool { return c.looksUp(fn) }) {
+		c.lookup()
 	}
 	for _, fn := range c.model.Functions {
 		if fn.Available(p.Name) {
@@ -252,6 +277,30 @@ func textCField(s *Struct) string {
 	return ""
 }
 
+// looksUp reports whether a function is looked up and not linked, as its symbol may be missing. It is done on Windows,
+// where the same program runs with libraries of several versions.
+func (c *cgoEmitter) looksUp(fn *Function) bool {
+	return c.wide() && fn.Optional && fn.Available(c.platform.Name)
+}
+
+// lookup emits how a symbol is found that may be missing.
+func (c *cgoEmitter) lookup() {
+	c.printf("\n// z_symbol finds a function of the library, which is loaded, or returns NULL.\n")
+	c.printf("static inline void *z_symbol(const char *name) {\n")
+	c.printf("\tHMODULE library = GetModuleHandleW(L%q);\n", c.platform.Libraries[0].Name)
+	c.printf("\treturn library == NULL ? NULL : (void *)(uintptr_t)GetProcAddress(library, name);\n}\n")
+}
+
+// lookupType emits the type of a function that is looked up: the header's, or the spec's where no header declares it.
+func (c *cgoEmitter) lookupType(fn *Function) {
+	if fn.Declared[c.platform.Name] {
+		c.printf("\ntypedef __typeof__(%s) z_%s_function;\n", fn.Symbols[c.platform.Name], fn.Name)
+		return
+	}
+	returns, params := c.functionType(fn)
+	c.printf("\ntypedef %s WINAPI z_%s_function(%s);\n", returns, fn.Name, params)
+}
+
 // shim emits the C function of a call:
 //
 //	typedef struct {
@@ -290,15 +339,18 @@ func (c *cgoEmitter) shim(fn *Function) {
 			args = append(args, "(void *)(uintptr_t)"+a.Name)
 		case "reserved", "pci_out":
 			args = append(args, "NULL")
-		case "in_buffer":
+		case "in_buffer", "in_mask", "in_atr":
 			params = append(params, "const uint8_t *"+a.Name)
-			args = append(args, "(const void *)"+a.Name)
+			args = append(args, "(void *)"+a.Name) // not const: some headers forget it
 		case "out_buffer":
 			params = append(params, "uint8_t *"+a.Name)
 			args = append(args, "(void *)"+a.Name)
+		case "guid", "guids", "structs", "out_guid", "out_guids":
+			params = append(params, "uint8_t *"+a.Name)
+			args = append(args, fmt.Sprintf("(%s *)(void *)%s", typ, a.Name))
 		case "in_text", "in_multitext":
 			params = append(params, "const "+char+" *"+a.Name)
-			args = append(args, fmt.Sprintf("(const %s *)%s", tchar, a.Name))
+			args = append(args, fmt.Sprintf("(%s *)%s", tchar, a.Name))
 		case "out_text", "out_multitext":
 			params = append(params, char+" *"+a.Name)
 			args = append(args, fmt.Sprintf("(%s *)%s", tchar, a.Name))
@@ -367,21 +419,39 @@ func (c *cgoEmitter) shim(fn *Function) {
 			args = append(args, n+" ? all : NULL")
 		}
 	}
-	symbol := fn.Symbols[c.platform.Name]
-	call := fmt.Sprintf("%s(%s)", symbol, strings.Join(args, ", "))
+	call := fmt.Sprintf("%s(%s)", fn.Symbols[c.platform.Name], strings.Join(args, ", "))
+	missing := ""
+	if c.looksUp(fn) {
+		c.lookupType(fn)
+		call = fmt.Sprintf("((z_%s_function *)z_%s_symbol)(%s)", fn.Name, fn.Name, strings.Join(args, ", "))
+		missing = fmt.Sprintf("if (z_%s_symbol == NULL && (z_%s_symbol = z_symbol(%q)) == NULL)\n\t\treturn ",
+			fn.Name, fn.Name, fn.Symbols[c.platform.Name])
+		c.printf("static void *volatile z_%s_symbol;\n", fn.Name)
+	}
 	if len(params) == 0 {
 		params = []string{"void"}
 	}
+	if fn.Returns == "handle" {
+		fields = append(fields, "uint64_t handle")
+	}
 	name := "z_" + fn.Name
+	unsupported := c.codeValue("ErrUnsupportedFunction")
 	switch {
 	case fn.TextOnly:
 		c.printf("\nstatic inline const char *%s(%s) {\n\treturn %s;\n}\n", name, strings.Join(params, ", "), call)
 	case len(fields) == 0:
 		c.printf("\nstatic inline uint32_t %s(%s) {\n", name, strings.Join(params, ", "))
+		if missing != "" {
+			c.printf("\t%s%s;\n", missing, unsupported)
+		}
 		for _, l := range before {
 			c.printf("\t%s\n", l)
 		}
-		if len(after) == 0 {
+		switch {
+		case fn.Returns == "void":
+			c.printf("\t%s;\n\treturn 0;\n}\n", call)
+			return
+		case len(after) == 0:
 			c.printf("\treturn (uint32_t)%s;\n}\n", call)
 			return
 		}
@@ -395,16 +465,39 @@ func (c *cgoEmitter) shim(fn *Function) {
 		for _, f := range append(slices.Clone(fields), "uint32_t rc") {
 			c.printf("\t%s;\n", f)
 		}
-		c.printf("} %s_result;\n\nstatic inline %s_result %s(%s) {\n\t%s_result r;\n", name, name, name, strings.Join(params, ", "), name)
+		c.printf("} %s_result;\n\nstatic inline %s_result %s(%s) {\n", name, name, name, strings.Join(params, ", "))
+		if missing != "" {
+			c.printf("\t%s(%s_result){.rc = %s};\n", missing, name, unsupported)
+		}
+		c.printf("\t%s_result r;\n", name)
 		for _, l := range before {
 			c.printf("\t%s\n", l)
 		}
-		c.printf("\tr.rc = (uint32_t)%s;\n", call)
+		if fn.Returns == "handle" {
+			c.printf("\tr.handle = (uintptr_t)%s;\n\tr.rc = GetLastError();\n", call)
+		} else {
+			c.printf("\tr.rc = (uint32_t)%s;\n", call)
+		}
 		for _, l := range after {
 			c.printf("\t%s\n", l)
 		}
 		c.printf("\treturn r;\n}\n")
 	}
+}
+
+// codeValue is the value of a code of this module.
+func (c *cgoEmitter) codeValue(goName string) string {
+	for _, code := range c.model.Codes {
+		if code.Go == goName {
+			return code.Value[c.platform.Name].Text + "u"
+		}
+	}
+	return "0"
+}
+
+// returnsStruct reports whether the C function of a call gives more than a code.
+func returnsStruct(fn *Function) bool {
+	return slices.ContainsFunc(fn.Results, func(v *Var) bool { return v.Arg.Role != "out_guid" })
 }
 
 // method emits one call:
@@ -448,6 +541,13 @@ func (c *cgoEmitter) method(fn *Function) {
 			body = append(body,
 				jen.List(jen.Id(a.Go+"At"), jen.Id(a.Go+"OK")).Op(":=").Id("buf").Dot(method).Call(jen.Id(a.Go)),
 				refuse(jen.Op("!").Id(a.Go+"OK")))
+		case "in_mask":
+			body = append(body, refuse(maskDiffers(a)))
+		case "in_atr":
+			body = append(body,
+				refuse(jen.Len(jen.Id(a.Go)).Op(">").Lit(int(a.Size.Value))),
+				jen.Var().Id(a.Go+"Full").Index(jen.Lit(int(a.Size.Value))).Byte(),
+				jen.Id(a.Go+"Len").Op(":=").Copy(jen.Id(a.Go+"Full").Index(jen.Op(":")), jen.Id(a.Go)))
 		case "out_text", "out_multitext":
 			if wide {
 				body = append(body, jen.List(jen.Id(a.Go+"Ptr"), jen.Id(a.Go+"Units")).Op(":=").Id("buf").Dot("WideOut").Call(jen.Len(jen.Id(a.Go))))
@@ -493,8 +593,18 @@ func (c *cgoEmitter) method(fn *Function) {
 			args = append(args, u32(jen.Id(a.Go)))
 		case "pointer":
 			args = append(args, jen.Qual("C", "uint64_t").Call(jen.Id(a.Go)))
-		case "in_buffer", "out_buffer":
+		case "in_buffer", "in_mask", "out_buffer":
 			args = append(args, jen.Id("cBytes").Call(jen.Id(a.Go)))
+		case "in_atr":
+			args = append(args, jen.Id("cBytes").Call(jen.Id(a.Go+"Full").Index(jen.Op(":").Id(a.Go+"Len"))))
+		case "guid", "out_guid":
+			at := jen.Id(a.Go)
+			if !a.Nullable {
+				at = jen.Op("&").Add(at)
+			}
+			args = append(args, jen.Parens(jen.Op("*").Qual("C", "uint8_t")).Call(jen.Qual("unsafe", "Pointer").Call(at)))
+		case "guids", "structs", "out_guids":
+			args = append(args, jen.Id("cArray").Call(jen.Id(a.Go)))
 		case "len", "cap":
 			args = append(args, jen.Id("cLen").Call(jen.Id(a.Buffer.Go)))
 		case "count":
@@ -508,7 +618,7 @@ func (c *cgoEmitter) method(fn *Function) {
 				args = append(args, jen.Id("cBytes").Call(jen.Id(a.Go)))
 			}
 		case "inout_len":
-			if wide && a.Buffer.Role != "out_buffer" {
+			if wide && isOutText(a.Buffer) {
 				args = append(args, u32(jen.Id(a.Buffer.Go+"Units")))
 			} else {
 				args = append(args, jen.Id("cLen").Call(jen.Id(a.Buffer.Go)))
@@ -522,16 +632,31 @@ func (c *cgoEmitter) method(fn *Function) {
 	case fn.TextOnly:
 		body = append(body, lockThread()...)
 		body = append(body, jen.Return(jen.Qual("C", "GoString").Call(call)))
-	case len(fn.Results) == 0:
-		body = append(body, jen.Id("rc").Op(":=").Qual(winscardPath, "Code").Call(call))
+	case !returnsStruct(fn):
+		assign := ":="
+		if len(fn.Results) > 0 {
+			assign = "="
+		}
+		body = append(body, jen.Id("rc").Op(assign).Qual(winscardPath, "Code").Call(call))
 	default:
-		body = append(body, jen.Id("r").Op(":=").Add(call), jen.Id("rc").Op("=").Qual(winscardPath, "Code").Call(jen.Id("r").Dot("rc")))
+		rc := jen.Qual(winscardPath, "Code").Call(jen.Id("r").Dot("rc"))
+		if fn.Returns == "handle" {
+			rc = jen.Qual(winscardPath, "HandleCode").Call(jen.Uintptr().Call(jen.Id("r").Dot("handle")), jen.Uint32().Call(jen.Id("r").Dot("rc")))
+		}
+		body = append(body, jen.Id("r").Op(":=").Add(call), jen.Id("rc").Op("=").Add(rc))
 	}
 	if !fn.TextOnly {
 		var ret []jen.Code
 		for _, v := range fn.Results {
 			a := v.Arg
 			ret = append(ret, jen.Id(v.Name))
+			switch a.Role {
+			case "out_guid": // C has written it
+				continue
+			case "handle":
+				body = append(body, jen.Id(v.Name).Op("=").Uintptr().Call(jen.Id("r").Dot("handle")))
+				continue
+			}
 			if a.Role == "out" {
 				body = append(body, jen.Id(v.Name).Op("=").Add(contract(v.Type)).Call(jen.Id("r").Dot(a.Name)))
 				if a.Normalise != "" {
@@ -541,7 +666,7 @@ func (c *cgoEmitter) method(fn *Function) {
 				continue
 			}
 			length := jen.Int().Call(jen.Id("r").Dot(a.OutLen.Name))
-			if wide && a.Role != "out_buffer" {
+			if wide && isOutText(a) {
 				body = append(body,
 					jen.If(jen.Id("rc").Op("==").Qual(winscardPath, "Success")).Block(
 						jen.Id(v.Name).Op("=").Id("buf").Dot("Narrow").Call(jen.Id(a.Go), length),

@@ -341,9 +341,9 @@ func puregoBackend(m *Model, p *Platform) *goFile {
 	f.Line()
 
 	// The frame has room for what the function with the most needs.
-	var words, ptrs int
+	var words, ptrs, guids, atr int
 	outs := map[string]int{}
-	pci := ""
+	pci, guid := "", ""
 	for _, fn := range m.Functions {
 		if !fn.Available(p.Name) {
 			continue
@@ -351,12 +351,18 @@ func puregoBackend(m *Model, p *Platform) *goFile {
 		fp := planFrame(fn)
 		words = max(words, len(fn.Args))
 		ptrs = max(ptrs, fp.ptrs)
+		guids = max(guids, fp.guids)
 		for k, n := range fp.outs {
 			outs[k] = max(outs[k], n)
 		}
 		for _, a := range fn.Args {
-			if a.Role == "pci_in" {
+			switch a.Role {
+			case "pci_in":
 				pci = a.Struct.Name
+			case "guid", "out_guid":
+				guid = a.Struct.Go
+			case "in_atr":
+				atr = max(atr, int(a.Size.Value))
 			}
 		}
 	}
@@ -370,6 +376,12 @@ func puregoBackend(m *Model, p *Platform) *goFile {
 	}
 	if pci != "" {
 		fields = append(fields, jen.Id("pci").Id("c"+pci))
+	}
+	if guids > 0 {
+		fields = append(fields, jen.Id("guids").Index(jen.Lit(guids)).Qual(winscardPath, guid))
+	}
+	if atr > 0 {
+		fields = append(fields, jen.Id("atr").Index(jen.Lit(atr)).Byte())
 	}
 	fields = append(fields, jen.Id("buf").Qual(callbufPath, "Buffer"))
 	f.doc("frame is all that a call into C points to, in one heap object that is used again.")
@@ -401,10 +413,22 @@ func puregoBackend(m *Model, p *Platform) *goFile {
 
 // framePlan is which slot of the frame each argument has.
 type framePlan struct {
-	slot map[*Arg]int   // of an out parameter or length among those of its type
-	ptr  map[*Arg]int   // of a buffer among the pointers
-	outs map[string]int // slots by type
-	ptrs int
+	slot  map[*Arg]int   // of an out parameter or length among those of its type, of a GUID among the GUIDs
+	ptr   map[*Arg]int   // of a buffer among the pointers
+	outs  map[string]int // slots by type
+	ptrs  int
+	guids int
+}
+
+// inFrame reports whether the address of an argument is a pointer of the frame.
+func inFrame(a *Arg) bool {
+	switch a.Role {
+	case "in_buffer", "in_mask", "in_atr", "out_buffer", "out_text", "out_multitext", "guids", "structs", "out_guids":
+		return true
+	case "guid":
+		return a.Nullable
+	}
+	return false
 }
 
 func planFrame(fn *Function) framePlan {
@@ -414,7 +438,11 @@ func planFrame(fn *Function) framePlan {
 		case "out", "inout_len", "out_len":
 			p.slot[a] = p.outs[a.Scalar.Name]
 			p.outs[a.Scalar.Name]++
-		case "in_buffer", "out_buffer", "out_text", "out_multitext":
+		case "guid", "out_guid":
+			p.slot[a] = p.guids
+			p.guids++
+		}
+		if inFrame(a) {
 			p.ptr[a] = p.ptrs
 			p.ptrs++
 		}
@@ -485,10 +513,14 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 		return jen.Id("f").Dot("out" + a.Scalar.Name).Index(jen.Lit(plan.slot[a]))
 	}
 	ptr := func(a *Arg) *jen.Statement { return jen.Id("f").Dot("ptrs").Index(jen.Lit(plan.ptr[a])) }
+	guid := func(a *Arg) *jen.Statement { return jen.Id("f").Dot("guids").Index(jen.Lit(plan.slot[a])) }
+	pointer := func(v jen.Code) *jen.Statement {
+		return jen.Qual(unsafePath, "Pointer").Call(jen.Op("&").Add(v))
+	}
 	addr := func(v jen.Code) *jen.Statement {
 		return jen.Uintptr().Call(jen.Qual(unsafePath, "Pointer").Call(jen.Op("&").Add(v)))
 	}
-	clen := func(v string) *jen.Statement { return jen.Id("clampLen").Call(jen.Id(v)) } // of a []byte
+	clen := func(v string) *jen.Statement { return jen.Id("clampLen").Call(jen.Id(v)) }
 
 	body := []jen.Code{
 		jen.Id("fn").Op(":=").Id("b").Dot("sym").Index(jen.Id("sym" + fn.Go)),
@@ -509,6 +541,28 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 				refuse(jen.Op("!").Id(a.Go+"OK")))
 		case "in_buffer", "out_buffer":
 			body = append(body, ptr(a).Op("=").Id("bytesPtr").Call(jen.Id(a.Go)))
+		case "in_mask":
+			body = append(body, refuse(maskDiffers(a)), ptr(a).Op("=").Id("bytesPtr").Call(jen.Id(a.Go)))
+		case "in_atr":
+			atr := jen.Id("f").Dot("atr")
+			body = append(body,
+				refuse(jen.Len(jen.Id(a.Go)).Op(">").Lit(int(a.Size.Value))),
+				jen.If(jen.Len(jen.Id(a.Go)).Op(">").Lit(0)).Block(
+					jen.Clear(atr.Clone().Index(jen.Op(":"))),
+					jen.Copy(atr.Clone().Index(jen.Op(":")), jen.Id(a.Go)),
+					ptr(a).Op("=").Add(pointer(atr))))
+		case "guid":
+			if a.Nullable {
+				body = append(body, jen.If(jen.Id(a.Go).Op("!=").Nil()).Block(
+					guid(a).Op("=").Op("*").Id(a.Go),
+					ptr(a).Op("=").Add(pointer(guid(a)))))
+			} else {
+				body = append(body, guid(a).Op("=").Id(a.Go))
+			}
+		case "out_guid":
+			body = append(body, guid(a).Op("=").Add(contract(a.Struct.Go)).Values())
+		case "guids", "structs", "out_guids":
+			body = append(body, ptr(a).Op("=").Id("slicePtr").Call(jen.Id(a.Go)))
 		case "out_text", "out_multitext":
 			if wide {
 				body = append(body,
@@ -519,7 +573,7 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 			}
 		case "inout_len":
 			n := clen(a.Buffer.Go)
-			if wide && a.Buffer.Role != "out_buffer" {
+			if wide && isOutText(a.Buffer) {
 				n = jen.Uint32().Call(jen.Id(a.Buffer.Go + "Units"))
 			}
 			body = append(body, slot(a).Op("=").Id("c"+a.Scalar.Name).Call(n))
@@ -562,6 +616,9 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 	body = append(body, jen.Id("w").Op(":=").Id("f").Dot("words").Index(jen.Op(":").Lit(len(fn.Args))))
 	for i, a := range fn.Args {
 		var v *jen.Statement
+		if inFrame(a) {
+			v = jen.Uintptr().Call(ptr(a))
+		}
 		switch a.Role {
 		case "receiver":
 			v = jen.Uintptr().Call(jen.Id(paramName(fn, a)))
@@ -577,8 +634,10 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 				name = "WidePtr"
 			}
 			v = jen.Uintptr().Call(jen.Id("f").Dot("buf").Dot(name).Call(jen.Id(a.Go + "At")))
-		case "in_buffer", "out_buffer", "out_text", "out_multitext":
-			v = jen.Uintptr().Call(ptr(a))
+		case "guid", "out_guid":
+			if v == nil {
+				v = addr(guid(a))
+			}
 		case "len", "cap":
 			v = jen.Uintptr().Call(clen(a.Buffer.Go))
 		case "count":
@@ -595,7 +654,18 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 	if fn.TextOnly {
 		body = append(body, lockThread()...)
 	}
-	body = append(body, jen.List(jen.Id("r"), jen.Id("_"), jen.Id("_")).Op(":=").Id("call").Call(jen.Id("fn"), jen.Id("w").Op("...")))
+	r, reason := jen.Id("r"), jen.Id("_")
+	switch fn.Returns {
+	case "void":
+		r = jen.Id("_")
+	case "handle":
+		reason = jen.Id("reason")
+	}
+	assign := ":="
+	if fn.Returns == "void" {
+		assign = "="
+	}
+	body = append(body, jen.List(r, jen.Id("_"), reason).Op(assign).Id("call").Call(jen.Id("fn"), jen.Id("w").Op("...")))
 	if fn.TextOnly {
 		body = append(body,
 			jen.Id("text").Op(":=").Id("goString").Call(jen.Id("r")),
@@ -603,6 +673,12 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 			jen.Return(jen.Id("text")))
 	} else {
 		rc := jen.Qual(winscardPath, "Code").Call(jen.Uint32().Call(jen.Id("r")))
+		switch fn.Returns {
+		case "void":
+			rc = jen.Qual(winscardPath, "Success")
+		case "handle":
+			rc = jen.Qual(winscardPath, "HandleCode").Call(jen.Id("r"), jen.Uint32().Call(jen.Id("reason")))
+		}
 		if len(fn.Results) == 0 {
 			body = append(body, jen.Id("rc").Op(":=").Add(rc))
 		} else {
@@ -613,6 +689,10 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 			a := v.Arg
 			ret = append(ret, jen.Id(v.Name))
 			switch a.Role {
+			case "handle":
+				body = append(body, jen.Id(v.Name).Op("=").Id("r"))
+			case "out_guid":
+				body = append(body, jen.Id(v.Name).Op("=").Add(guid(a)))
 			case "out":
 				value := contract(v.Type).Call(slot(a))
 				body = append(body, jen.Id(v.Name).Op("=").Add(value))
@@ -622,7 +702,7 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 				}
 			default:
 				length := jen.Int().Call(slot(a.OutLen))
-				if wide && a.Role != "out_buffer" {
+				if wide && isOutText(a) {
 					body = append(body,
 						jen.If(jen.Id("rc").Op("==").Qual(winscardPath, "Success")).Block(
 							jen.Id(v.Name).Op("=").Id("f").Dot("buf").Dot("Narrow").Call(jen.Id(a.Go), length),
@@ -644,6 +724,15 @@ func puregoMethod(f *goFile, p *Platform, fn *Function) {
 	f.doc("%s is the equivalent of %s: it %s", fn.Go, fn.Symbols[p.Name], fn.Doc)
 	f.Func().Params(jen.Id("b").Op("*").Id("Backend")).Id(fn.Go).Add(signature(fn)).Block(body...)
 	f.Line()
+}
+
+// isOutText reports whether C writes a string to the argument.
+func isOutText(a *Arg) bool { return a.Role == "out_text" || a.Role == "out_multitext" }
+
+// maskDiffers is the condition under which a mask does not go with its buffer.
+func maskDiffers(a *Arg) *jen.Statement {
+	mask := jen.Len(jen.Id(a.Go))
+	return mask.Clone().Op("!=").Lit(0).Op("&&").Add(mask).Op("!=").Len(jen.Id(a.Buffer.Go))
 }
 
 // lockThread keeps the goroutine on its thread until the method returns: a text that a library returns is the thread's,

@@ -54,11 +54,13 @@ func traceMethod(f *goFile, fn *Function) {
 			numbers = append(numbers, value.Clone())
 			tuples = append(tuples, jen.Values(jen.Lit(v.Name), value))
 		case "in_text":
-			reader = jen.Id(v.Name)
+			if v.Arg.Reader {
+				reader = jen.Id(v.Name)
+			}
 		case "states":
 			reader = jen.Id("onlyReader").Call(jen.Id(v.Name))
 			tuples = append(tuples, jen.Values(jen.Lit(v.Name), jen.Uint32().Call(jen.Len(jen.Id(v.Name)))))
-		case "in_buffer":
+		case "in_buffer", "in_mask", "in_atr":
 			in = jen.Id(v.Name)
 			if sent == nil {
 				sent = jen.Len(jen.Id(v.Name))
@@ -97,8 +99,12 @@ func traceMethod(f *goFile, fn *Function) {
 		results = append(results, jen.Id("rc"))
 		ended = append(ended, jen.Id("rc"))
 		for _, v := range fn.Results {
-			if v.Arg.Role != "out" {
+			switch v.Arg.Role {
+			case "out_buffer", "out_text", "out_multitext":
 				ended = append(ended, jen.Id(v.Name))
+			case "out_guids": // not bytes, but structures
+				ended = append(ended, jen.Id(v.Name).Op("*").Int().Call(
+					jen.Qual(unsafePath, "Sizeof").Call(contract(v.Arg.Struct.Go).Values())))
 			}
 		}
 	}

@@ -14,7 +14,15 @@ import (
 //go:embed static/text.go.txt
 var staticText string
 
+// How a GUID prints and parses, where a function takes or gives one.
+//
+//go:embed static/guid.go.txt
+var staticGUID string
+
 func emitWinscard(m *Model) ([]File, error) {
+	if err := checkFlat(m); err != nil {
+		return nil, err
+	}
 	files := []*goFile{
 		winscardBackend(m),
 		winscardCodes(m),
@@ -30,10 +38,64 @@ func emitWinscard(m *Model) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(out, File{
+	out = append(out, File{
 		Path:    "generated/winscard/text.go",
 		Content: []byte(header("errors", "constants") + "\n\n" + staticText),
-	}), nil
+	})
+	if hasGUIDs(m) {
+		out = append(out, File{
+			Path:    "generated/winscard/guid.go",
+			Content: []byte(header("types", "functions") + "\n\n" + staticGUID),
+		})
+	}
+	return out, nil
+}
+
+func hasGUIDs(m *Model) bool {
+	return slices.ContainsFunc(m.Functions, func(f *Function) bool {
+		return slices.ContainsFunc(f.Args, func(a *Arg) bool { return isGUID(a.Role) })
+	})
+}
+
+func isGUID(role string) bool {
+	return role == "guid" || role == "guids" || role == "out_guid" || role == "out_guids"
+}
+
+// usedFlat reports whether values of the structure are handed to C as they lie in Go.
+func usedFlat(m *Model, s *Struct) bool {
+	return slices.ContainsFunc(m.Functions, func(f *Function) bool {
+		return slices.ContainsFunc(f.Args, func(a *Arg) bool {
+			return a.Struct == s && (isGUID(a.Role) || a.Role == "structs")
+		})
+	})
+}
+
+// checkFlat refuses a structure that Go would lay out otherwise than C does.
+func checkFlat(m *Model) error {
+	sizes := map[string]int{"byte": 1, "uint16": 2, "uint32": 4, "uint64": 8}
+	for _, s := range m.Structs {
+		if !usedFlat(m, s) {
+			continue
+		}
+		for name, l := range s.Layouts {
+			at, align := 0, 1
+			for i, f := range s.Fields {
+				if f.Scalar == nil || f.Go == "" || f.Role == "reserved" || f.Tail {
+					return fmt.Errorf("gen: %s.%s: only numbers and arrays of them, all with a Go name, can be handed over as they lie in Go", s.Name, f.Name)
+				}
+				size := sizes[f.Scalar.Go]
+				at, align = roundUp(at, size), max(align, size)
+				if at != l.Offsets[i] || size != l.Sizes[i] || l.Lens[i] != maxLen(s, i) {
+					return fmt.Errorf("gen: %s.%s: Go would lay it out otherwise than C does on %s", s.Name, f.Name, name)
+				}
+				at += size * l.Lens[i]
+			}
+			if roundUp(at, align) != l.Size {
+				return fmt.Errorf("gen: %s: Go would give it another size than C does on %s", s.Name, name)
+			}
+		}
+	}
+	return nil
 }
 
 // winscardBackend emits the handles, the structures and the call surface:
@@ -54,7 +116,7 @@ func winscardBackend(m *Model) *goFile {
 		}
 	}
 	for _, s := range m.Structs {
-		if !usedByStates(m, s) {
+		if !usedByStates(m, s) && !usedFlat(m, s) {
 			continue
 		}
 		var fields []jen.Code
@@ -75,7 +137,11 @@ func winscardBackend(m *Model) *goFile {
 				fields = append(fields, jen.Id(fd.Go).Id(fd.Scalar.Go))
 			}
 		}
-		f.doc("%s is %s. %s", s.Go, s.Name, s.Doc)
+		if s.Go == s.Name {
+			f.doc("%s is %s", s.Go, lowerFirst(s.Doc))
+		} else {
+			f.doc("%s is %s. %s", s.Go, s.Name, s.Doc)
+		}
 		f.Type().Id(s.Go).Struct(fields...)
 		f.Line()
 	}
@@ -118,7 +184,7 @@ func methodDoc(m *Model, fn *Function) string {
 		b.WriteString(" It may block.")
 	}
 	if on := platformsOf(m, fn); on != "" {
-		fmt.Fprintf(&b, " Only on %s.", on)
+		fmt.Fprintf(&b, " Only on %s%s.", on, sinceOf(m, fn))
 	}
 	for _, v := range fn.Params {
 		if v.Arg.Doc != "" {
@@ -129,6 +195,9 @@ func methodDoc(m *Model, fn *Function) string {
 		}
 	}
 	for _, v := range fn.Results {
+		if v.Arg.Role == "handle" {
+			fmt.Fprintf(&b, " %s is one of the system. Where the library gives none, the code is the system's.", v.Name)
+		}
 		if v.Arg.Normalise != "" {
 			fmt.Fprintf(&b, " The lower 16 bits of %s are %s flags, the upper 16 an event counter where the platform has one.", v.Name, v.Arg.Normalise)
 		}

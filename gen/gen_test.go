@@ -191,7 +191,7 @@ func TestGolden(t *testing.T) {
 }
 
 // section is a declaration of a generated file, or lines of its C preamble: "path#Name", "path#C z_Name",
-// "path#assert TEXT", "path#constraint", or the comment of its package: "path#package".
+// "path#assert TEXT", "path#lines TEXT" for those that have the text, "path#constraint", or the comment of its package: "path#package".
 func section(t *testing.T, out map[string][]byte, name string) string {
 	t.Helper()
 	path, what, ok := strings.Cut(name, "#")
@@ -208,6 +208,16 @@ func section(t *testing.T, out map[string][]byte, name string) string {
 				lines = append(lines, l)
 			}
 		}
+		return strings.Join(lines, "")
+	}
+	if text, ok := strings.CutPrefix(what, "lines "); ok {
+		var lines []string
+		for _, l := range strings.SplitAfter(string(src), "\n") {
+			if strings.Contains(l, text) {
+				lines = append(lines, l)
+			}
+		}
+		require.NotEmpty(t, lines, "no line with %s in %s", text, path)
 		return strings.Join(lines, "")
 	}
 	if fn, ok := strings.CutPrefix(what, "C "); ok {

@@ -119,8 +119,9 @@ type Function struct {
 	Args     []*Arg
 	Params   []*Var // of the Go method, the receiver's handle first
 	Results  []*Var // without the code
-	HasCode  bool
-	TextOnly bool // returns a string
+	TextOnly bool   // returns a string
+	// Declared are the platforms whose headers declare it.
+	Declared map[string]bool
 }
 
 // On reports whether the platform has the function.

@@ -147,8 +147,8 @@ func (r *resolver) function(sf *spec.Function) *Function {
 	f := &Function{
 		Function: sf,
 		Symbols:  map[string]string{},
-		HasCode:  sf.Returns == "" || sf.Returns == "code",
 		TextOnly: sf.Returns == "text",
+		Declared: r.headers(nil, sf.Src),
 	}
 	for _, p := range r.model.Platforms {
 		if sf.Platforms != nil && !slices.Contains(sf.Platforms, p.Name) {
@@ -188,7 +188,8 @@ func (r *resolver) function(sf *spec.Function) *Function {
 	}
 	buffers := 0
 	for _, a := range f.Args {
-		if a.Role == "out_buffer" || a.Role == "out_text" || a.Role == "out_multitext" {
+		switch a.Role {
+		case "out_buffer", "out_text", "out_multitext", "out_guids":
 			buffers++
 		}
 	}
@@ -208,16 +209,30 @@ func (r *resolver) function(sf *spec.Function) *Function {
 			f.Params = append(f.Params, &Var{name, "uint32", a})
 		case "pointer":
 			f.Params = append(f.Params, &Var{name, "uintptr", a})
-		case "in_buffer":
+		case "in_buffer", "in_mask", "in_atr":
 			f.Params = append(f.Params, &Var{name, "[]byte", a})
+		case "guid":
+			typ := a.Struct.Go
+			if a.Nullable {
+				typ = "*" + typ
+			}
+			f.Params = append(f.Params, &Var{name, typ, a})
+		case "guids", "structs":
+			f.Params = append(f.Params, &Var{name, "[]" + a.Struct.Go, a})
+		case "out_guid":
+			f.Results = append(f.Results, &Var{name, a.Struct.Go, a})
 		case "in_text":
 			f.Params = append(f.Params, &Var{name, "string", a})
 		case "in_multitext":
 			f.Params = append(f.Params, &Var{name, "[]string", a})
 		case "states":
 			f.Params = append(f.Params, &Var{name, "[]" + a.Struct.Go, a})
-		case "out_buffer", "out_text", "out_multitext":
-			f.Params = append(f.Params, &Var{name, "[]byte", a})
+		case "out_buffer", "out_text", "out_multitext", "out_guids":
+			typ := "[]byte"
+			if a.Role == "out_guids" {
+				typ = "[]" + a.Struct.Go
+			}
+			f.Params = append(f.Params, &Var{name, typ, a})
 			n := "n"
 			if buffers > 1 {
 				n = name + "Len"
@@ -233,6 +248,9 @@ func (r *resolver) function(sf *spec.Function) *Function {
 			r.fail(a.At("role"), "%s.%s: role %s is not emitted yet", sf.Name, a.Name, a.Role)
 		}
 	}
+	if sf.Returns == "handle" {
+		f.Results = append(f.Results, &Var{"handle", "uintptr", &Arg{Param: &spec.Param{Name: "handle", Role: "handle"}}})
+	}
 	return f
 }
 
@@ -246,7 +264,7 @@ func (r *resolver) headers(headers, sources []string) map[string]bool {
 		return has
 	}
 	for _, s := range sources {
-		if src := r.sources[s]; src != nil && src.Platform != "" {
+		if src := r.sources[s]; src != nil && src.Platform != "" && !src.Symbols {
 			has[src.Platform] = true
 		}
 	}

@@ -161,24 +161,24 @@ func contextCall[T any](ctx context.Context, c *Context, op, reader string, keep
 	return r.v, nil
 }
 
-// do makes a call that needs no more than a native context.
-func (c *Context) do(ctx context.Context, op string, f func(winscard.Backend, winscard.Context) winscard.Code) error {
-	_, err := contextCall(ctx, c, op, "", false, func(b winscard.Backend, h winscard.Context) (struct{}, winscard.Code) {
+// do makes a call that needs no more than a native context. reader is for the error.
+func (c *Context) do(ctx context.Context, op, reader string, f func(winscard.Backend, winscard.Context) winscard.Code) error {
+	_, err := contextCall(ctx, c, op, reader, false, func(b winscard.Backend, h winscard.Context) (struct{}, winscard.Code) {
 		return struct{}{}, f(b, h)
 	}, nil)
 	return err
 }
 
 // filled is what grow got: the part of the buffer that was written, or the length that is missing.
-type filled struct {
-	data   []byte
+type filled[T any] struct {
+	data   []T
 	needed int
 }
 
-// grow calls f with larger and larger buffers, from start to limit bytes, until its data fits. Asking for the length
+// grow calls f with larger and larger buffers, from start to limit elements, until its data fits. Asking for the length
 // first would not do: readers come and go between the two calls. Lengths that f reports are taken as a hint, as some
 // libraries report none. alloc returns a buffer of the given length.
-func grow(start, limit int, alloc func(int) []byte, f func([]byte) (int, winscard.Code)) (filled, winscard.Code) {
+func grow[T any](start, limit int, alloc func(int) []T, f func([]T) (int, winscard.Code)) (filled[T], winscard.Code) {
 	needed := 0
 	for size := start; ; {
 		buf := alloc(size)
@@ -189,20 +189,20 @@ func grow(start, limit int, alloc func(int) []byte, f func([]byte) (int, winscar
 				needed = n
 			}
 			if size >= limit {
-				return filled{needed: needed}, rc
+				return filled[T]{needed: needed}, rc
 			}
 			size = min(max(n, 2*size), limit)
 		case rc != winscard.Success:
-			return filled{}, rc
+			return filled[T]{}, rc
 		case n < 0 || n > len(buf):
-			return filled{}, winscard.ErrInternalError // a backend that breaks its contract
+			return filled[T]{}, winscard.ErrInternalError // a backend that breaks its contract
 		default:
-			return filled{data: buf[:n]}, rc
+			return filled[T]{data: buf[:n]}, rc
 		}
 	}
 }
 
-func makeBytes(n int) []byte { return make([]byte, n) }
+func makeSlice[T any](n int) []T { return make([]T, n) }
 
 // means says whether rc is code, or a code of the platform's own that means the same.
 func means(rc, code winscard.Code) bool { return rc == code || rc.Is(code) }

@@ -309,7 +309,7 @@ func (t target) getAttrib(ctx context.Context, dst []byte, id Attribute) ([]byte
 // MaxBufferSize, as pcsc-lite takes no larger buffer for attributes.
 func doGetAttrib(s *cardState) {
 	k := &s.call
-	var got filled
+	var got filled[byte]
 	got, k.rc = grow(winscard.MaxBufferSize, len(k.out), s.response, func(buf []byte) (int, winscard.Code) {
 		return s.backend.GetAttrib(s.handle, k.arg, buf)
 	})

@@ -252,6 +252,21 @@ func (t target) do(ctx context.Context, op string, in []byte, f func(winscard.Ba
 	return nil
 }
 
+// cardCall is do for a call that gives something.
+func cardCall[T any](ctx context.Context, t target, op string, in []byte,
+	f func(winscard.Backend, winscard.Card, []byte) (T, winscard.Code),
+) (T, error) {
+	var result, none T
+	err := t.do(ctx, op, in, func(b winscard.Backend, h winscard.Card, in []byte) (rc winscard.Code) {
+		result, rc = f(b, h, in)
+		return rc
+	})
+	if err != nil { // a call that goes on in the background may be writing to result
+		return none, err
+	}
+	return result, nil
+}
+
 // disconnect is [Card.Disconnect]. It says whether the card is closed now.
 func (t target) disconnect(disposition Disposition) (closed bool, err error) {
 	if err := t.acquire(context.Background(), opDisconnect); err != nil {

@@ -167,7 +167,7 @@ func (c *Context) CloseContext(ctx context.Context) error {
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardisvalidcontext
 func (c *Context) IsValid() error {
-	return c.do(context.Background(), opIsValidContext, func(b winscard.Backend, h winscard.Context) winscard.Code {
+	return c.do(context.Background(), opIsValidContext, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
 		return b.IsValidContext(h)
 	})
 }

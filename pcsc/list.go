@@ -31,7 +31,7 @@ func (c *Context) ListReaders(ctx context.Context) ([]string, error) {
 // [Context.ListReaderGroups].
 func (c *Context) ListReadersInGroups(ctx context.Context, groups ...string) ([]string, error) {
 	groups = slices.Clone(groups) // the caller may change them while a call that was given up goes on
-	return c.list(ctx, opListReaders,
+	return c.list(ctx, opListReaders, "",
 		func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
 			return b.ListReaders(h, groups, buf)
 		})
@@ -43,7 +43,7 @@ func (c *Context) ListReadersInGroups(ctx context.Context, groups ...string) ([]
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistreadergroupsw
 func (c *Context) ListReaderGroups(ctx context.Context) ([]string, error) {
-	return c.list(ctx, opListReaderGroups,
+	return c.list(ctx, opListReaderGroups, "",
 		func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
 			return b.ListReaderGroups(h, buf)
 		})
@@ -105,11 +105,12 @@ func (c *Context) listWithCard(ctx context.Context) ([]string, error) {
 	return with, nil
 }
 
-// list makes a call that fills a buffer with a multi-string.
-func (c *Context) list(ctx context.Context, op string,
-	f func(winscard.Backend, winscard.Context, []byte) (int, winscard.Code),
-) ([]string, error) {
-	got, err := c.fill(ctx, op, func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+// fillBuffer is a call that fills a buffer and says how long its data is, or has to be.
+type fillBuffer func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code)
+
+// list makes a call that fills a buffer with a multi-string. reader is for the error.
+func (c *Context) list(ctx context.Context, op, reader string, f fillBuffer) ([]string, error) {
+	got, err := c.fill(ctx, op, reader, func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
 		n, rc := f(b, h, buf)
 		if rc == winscard.ErrNoReadersAvailable { // the list is empty
 			return 0, winscard.Success
@@ -122,14 +123,36 @@ func (c *Context) list(ctx context.Context, op string,
 	return cstring.Split(got), nil
 }
 
+// text is list for a call that fills the buffer with one string.
+func (c *Context) text(ctx context.Context, op, reader string, f fillBuffer) (string, error) {
+	got, err := c.fill(ctx, op, reader, f)
+	if err != nil {
+		return "", err
+	}
+	return cstring.String(got), nil
+}
+
 // fill makes a call that fills a buffer, which grows until its data fits.
-func (c *Context) fill(ctx context.Context, op string,
-	f func(winscard.Backend, winscard.Context, []byte) (int, winscard.Code),
-) ([]byte, error) {
-	got, err := contextCall(ctx, c, op, "", false, func(b winscard.Backend, h winscard.Context) (filled, winscard.Code) {
-		return grow(listSize, listMaxSize, makeBytes, func(buf []byte) (int, winscard.Code) { return f(b, h, buf) })
+func (c *Context) fill(ctx context.Context, op, reader string, f fillBuffer) ([]byte, error) {
+	return fillContext(ctx, c, op, reader, listSize, listMaxSize, 1, f)
+}
+
+// guids is fill for a buffer of GUIDs.
+func (c *Context) guids(ctx context.Context, op, reader string,
+	f func(winscard.Backend, winscard.Context, []GUID) (int, winscard.Code),
+) ([]GUID, error) {
+	const size = 16
+	return fillContext(ctx, c, op, reader, listSize/size, listMaxSize/size, size, f)
+}
+
+// fillContext is fill for a buffer of elements of the given size, from start to limit of them.
+func fillContext[T any](ctx context.Context, c *Context, op, reader string, start, limit, size int,
+	f func(winscard.Backend, winscard.Context, []T) (int, winscard.Code),
+) ([]T, error) {
+	got, err := contextCall(ctx, c, op, reader, false, func(b winscard.Backend, h winscard.Context) (filled[T], winscard.Code) {
+		return grow(start, limit, makeSlice[T], func(buf []T) (int, winscard.Code) { return f(b, h, buf) })
 	}, nil)
-	return got.data, addNeeded(err, got.needed)
+	return got.data, addNeeded(err, got.needed*size)
 }
 
 // addNeeded adds to err the number of bytes that were missing.

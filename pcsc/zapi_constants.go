@@ -4,6 +4,17 @@ package pcsc
 
 import "github.com/gopcsc/gopcsc/generated/winscard"
 
+// AuditEvent: What Audit writes to the log of Windows.
+type AuditEvent = winscard.AuditEvent
+
+// Values of AuditEvent.
+const (
+	// AuditCHVFailure is SCARD_AUDIT_CHV_FAILURE. The card holder's verification failed.
+	AuditCHVFailure = winscard.AuditCHVFailure
+	// AuditCHVSuccess is SCARD_AUDIT_CHV_SUCCESS. The card holder was verified.
+	AuditCHVSuccess = winscard.AuditCHVSuccess
+)
+
 // Bits that old releases of pcsc-lite had for events of a card; the headers do not say what would give them.
 const (
 	// CardWasReset is SCARD_RESET. The card was reset.
@@ -198,6 +209,11 @@ const (
 	ProviderPrimary = winscard.ProviderPrimary
 	// ProviderCSP is SCARD_PROVIDER_CSP. The cryptographic service provider of a card, given by name.
 	ProviderCSP = winscard.ProviderCSP
+	// ProviderKSP is SCARD_PROVIDER_KSP. The key storage provider of a card, given by name.
+	ProviderKSP = winscard.ProviderKSP
+	// ProviderCardModule is SCARD_PROVIDER_CARD_MODULE. The module of a card that the base providers use, given by
+	// name.
+	ProviderCardModule = winscard.ProviderCardModule
 )
 
 // ReaderType: How a reader is attached; the upper half of AttrChannelID has these values, and newer ones.
@@ -746,6 +762,15 @@ const (
 	// PropertyProductID is PCSCv2_PART10_PROPERTY_wIdProduct. USB product of the reader.
 	PropertyProductID = winscard.PropertyProductID
 )
+
+// GUID: A globally unique identifier, as Windows names providers, interfaces and cards with. It has the layout
+// and the fields of windows.GUID in golang.org/x/sys.
+type GUID = winscard.GUID
+
+// ParseGUID reads a GUID as String writes it, with or without braces, in capital or small letters.
+func ParseGUID(text string) (GUID, error) {
+	return winscard.ParseGUID(text)
+}
 
 // CtlCode is the equivalent of SCARD_CTL_CODE: it returns the control code of a driver's function, for
 // Card.Control. SCARD_CTL_CODE(n) is 0x42000000 + n, except on Windows, where it is the CTL_CODE of device type

@@ -6,7 +6,246 @@ import (
 	"context"
 	"github.com/gopcsc/gopcsc/generated/winscard"
 	"runtime"
+	"slices"
 )
+
+// AddReaderToGroup adds a reader to a group, which is made if there is none. It is the equivalent of
+// SCardAddReaderToGroup. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardaddreadertogroupw
+func (c *Context) AddReaderToGroup(ctx context.Context, reader string, group string) error {
+	return c.do(ctx, opAddReaderToGroup, reader, func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.AddReaderToGroup(h, reader, group)
+	})
+}
+
+// Audit writes an event of a card holder's verification to the log of Windows. It is the equivalent of
+// SCardAudit. It may block; when ctx ends first it returns at once, and the call goes on in the background.
+// Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardaudit
+func (c *Context) Audit(ctx context.Context, event AuditEvent) error {
+	return c.do(ctx, opAudit, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.Audit(h, uint32(event))
+	})
+}
+
+// ForgetCardType removes a kind of card from the database. It is the equivalent of SCardForgetCardType. It may
+// block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
+// Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardforgetcardtypew
+func (c *Context) ForgetCardType(ctx context.Context, cardType string) error {
+	return c.do(ctx, opForgetCardType, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.ForgetCardType(h, cardType)
+	})
+}
+
+// ForgetReader removes a reader from the database and from all groups. It is the equivalent of
+// SCardForgetReader. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardforgetreaderw
+func (c *Context) ForgetReader(ctx context.Context, reader string) error {
+	return c.do(ctx, opForgetReader, reader, func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.ForgetReader(h, reader)
+	})
+}
+
+// ForgetReaderGroup removes a group of readers from the database, but not its readers. It is the equivalent of
+// SCardForgetReaderGroup. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardforgetreadergroupw
+func (c *Context) ForgetReaderGroup(ctx context.Context, group string) error {
+	return c.do(ctx, opForgetReaderGroup, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.ForgetReaderGroup(h, group)
+	})
+}
+
+// GetCardTypeProviderName gives the name of a provider of a kind of card. It is the equivalent of
+// SCardGetCardTypeProviderName. It may block; when ctx ends first it returns at once, and the call goes on in
+// the background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetcardtypeprovidernamew
+func (c *Context) GetCardTypeProviderName(ctx context.Context, cardType string, provider Provider) (string, error) {
+	return c.text(ctx, opGetCardTypeProviderName, "", func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+		return b.GetCardTypeProviderName(h, cardType, uint32(provider), buf)
+	})
+}
+
+// GetDeviceTypeID tells how a reader is attached. It is the equivalent of SCardGetDeviceTypeId. It may block;
+// when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
+// Windows 8; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetdevicetypeidw
+func (c *Context) GetDeviceTypeID(ctx context.Context, reader string) (ReaderType, error) {
+	return contextCall(ctx, c, opGetDeviceTypeID, reader, false, func(b winscard.Backend, h winscard.Context) (ReaderType, winscard.Code) {
+		deviceType, rc := b.GetDeviceTypeID(h, reader)
+		return ReaderType(deviceType), rc
+	}, nil)
+}
+
+// GetProviderID gives the primary provider of a kind of card. It is the equivalent of SCardGetProviderId. It
+// may block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows,
+// since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetprovideridw
+func (c *Context) GetProviderID(ctx context.Context, cardType string) (GUID, error) {
+	return contextCall(ctx, c, opGetProviderID, "", false, func(b winscard.Backend, h winscard.Context) (GUID, winscard.Code) {
+		return b.GetProviderID(h, cardType)
+	}, nil)
+}
+
+// GetReaderDeviceInstanceID gives the device instance identifier of a reader. It is the equivalent of
+// SCardGetReaderDeviceInstanceId. It may block; when ctx ends first it returns at once, and the call goes on in
+// the background. Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreaderdeviceinstanceidw
+func (c *Context) GetReaderDeviceInstanceID(ctx context.Context, reader string) (string, error) {
+	return c.text(ctx, opGetReaderDeviceInstanceID, reader, func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+		return b.GetReaderDeviceInstanceID(h, reader, buf)
+	})
+}
+
+// GetReaderIcon gives the icon of a reader, as the bytes of its icon file. It is the equivalent of
+// SCardGetReaderIcon. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreadericonw
+func (c *Context) GetReaderIcon(ctx context.Context, reader string) ([]byte, error) {
+	return c.fill(ctx, opGetReaderIcon, reader, func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+		return b.GetReaderIcon(h, reader, buf)
+	})
+}
+
+// GetTransmitCount counts the exchanges with cards since the reader was attached. It is the equivalent of
+// SCardGetTransmitCount. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows Vista; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgettransmitcount
+func (c *Card) GetTransmitCount(ctx context.Context) (uint32, error) {
+	defer runtime.KeepAlive(c)
+	return cardCall(ctx, c.target(), opGetTransmitCount, nil, func(b winscard.Backend, h winscard.Card, _ []byte) (uint32, winscard.Code) {
+		return b.GetTransmitCount(h)
+	})
+}
+
+// GetTransmitCount counts the exchanges with cards since the reader was attached. It is the equivalent of
+// SCardGetTransmitCount. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows Vista; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgettransmitcount
+func (t *Transaction) GetTransmitCount(ctx context.Context) (uint32, error) {
+	defer runtime.KeepAlive(t)
+	return cardCall(ctx, t.target(), opGetTransmitCount, nil, func(b winscard.Backend, h winscard.Card, _ []byte) (uint32, winscard.Code) {
+		return b.GetTransmitCount(h)
+	})
+}
+
+// IntroduceCardType adds a kind of card to the database. It is the equivalent of SCardIntroduceCardType.
+// primaryProvider: The primary provider of the card; nil for none. interfaces: The interfaces that the card
+// supports. atr: The answer to reset that the card is known by. mask: The bits of atr that matter, as many
+// bytes as atr has; empty for all. It may block; when ctx ends first it returns at once, and the call goes on
+// in the background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducecardtypew
+func (c *Context) IntroduceCardType(ctx context.Context, cardType string, primaryProvider *GUID, interfaces []GUID, atr []byte, mask []byte) error {
+	if err := checkMask(opIntroduceCardType, mask, atr); err != nil {
+		return err
+	}
+	// The caller may change them while a call that was given up goes on.
+	primaryProvider, interfaces, atr, mask = clone(primaryProvider), slices.Clone(interfaces), slices.Clone(atr), slices.Clone(mask)
+	return c.do(ctx, opIntroduceCardType, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.IntroduceCardType(h, cardType, primaryProvider, interfaces, atr, mask)
+	})
+}
+
+// IntroduceReader gives a reader of the system another name in the database. It is the equivalent of
+// SCardIntroduceReader. device: The name of the reader's device in the system. It may block; when ctx ends
+// first it returns at once, and the call goes on in the background. Only on Windows, since Windows XP;
+// elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducereaderw
+func (c *Context) IntroduceReader(ctx context.Context, reader string, device string) error {
+	return c.do(ctx, opIntroduceReader, reader, func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.IntroduceReader(h, reader, device)
+	})
+}
+
+// IntroduceReaderGroup adds a group of readers to the database; it exists once a reader is in it. It is the
+// equivalent of SCardIntroduceReaderGroup. It may block; when ctx ends first it returns at once, and the call
+// goes on in the background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducereadergroupw
+func (c *Context) IntroduceReaderGroup(ctx context.Context, group string) error {
+	return c.do(ctx, opIntroduceReaderGroup, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.IntroduceReaderGroup(h, group)
+	})
+}
+
+// ListCards lists the kinds of cards in the database. It is the equivalent of SCardListCards. atr: The answer
+// to reset of the cards that are meant; empty for any. interfaces: Interfaces that the cards support; none for
+// any. It may block; when ctx ends first it returns at once, and the call goes on in the background. Only on
+// Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistcardsw
+func (c *Context) ListCards(ctx context.Context, atr []byte, interfaces []GUID) ([]string, error) {
+	if err := checkATR(opListCards, atr, 36); err != nil {
+		return nil, err
+	}
+	// The caller may change them while a call that was given up goes on.
+	atr, interfaces = slices.Clone(atr), slices.Clone(interfaces)
+	return c.list(ctx, opListCards, "", func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+		return b.ListCards(h, atr, interfaces, buf)
+	})
+}
+
+// ListInterfaces lists the interfaces that a kind of card supports. It is the equivalent of
+// SCardListInterfaces. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistinterfacesw
+func (c *Context) ListInterfaces(ctx context.Context, cardType string) ([]GUID, error) {
+	return c.guids(ctx, opListInterfaces, "", func(b winscard.Backend, h winscard.Context, buf []GUID) (int, winscard.Code) {
+		return b.ListInterfaces(h, cardType, buf)
+	})
+}
+
+// ListReadersWithDeviceInstanceID lists the readers of a device. It is the equivalent of
+// SCardListReadersWithDeviceInstanceId. It may block; when ctx ends first it returns at once, and the call goes
+// on in the background. Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistreaderswithdeviceinstanceidw
+func (c *Context) ListReadersWithDeviceInstanceID(ctx context.Context, instance string) ([]string, error) {
+	return c.list(ctx, opListReadersWithDeviceInstanceID, "", func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+		return b.ListReadersWithDeviceInstanceID(h, instance, buf)
+	})
+}
+
+// ReadCache reads an item of a card from the cache of the service. It is the equivalent of SCardReadCache.
+// cardID: The card that the item is of. freshness: The revision of the item. name: The name of the item. It may
+// block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
+// Windows Vista; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreadcachew
+func (c *Context) ReadCache(ctx context.Context, cardID GUID, freshness uint32, name string) ([]byte, error) {
+	return c.fill(ctx, opReadCache, "", func(b winscard.Backend, h winscard.Context, buf []byte) (int, winscard.Code) {
+		return b.ReadCache(h, cardID, freshness, name, buf)
+	})
+}
+
+// RemoveReaderFromGroup removes a reader from a group, and the group with its last reader. It is the equivalent
+// of SCardRemoveReaderFromGroup. It may block; when ctx ends first it returns at once, and the call goes on in
+// the background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardremovereaderfromgroupw
+func (c *Context) RemoveReaderFromGroup(ctx context.Context, reader string, group string) error {
+	return c.do(ctx, opRemoveReaderFromGroup, reader, func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.RemoveReaderFromGroup(h, reader, group)
+	})
+}
 
 // SetAttrib writes an attribute of the reader. It is the equivalent of SCardSetAttrib. It may block; when ctx
 // ends first it returns at once, and the call goes on in the background.
@@ -29,5 +268,31 @@ func (t *Transaction) SetAttrib(ctx context.Context, id Attribute, attr []byte) 
 	defer runtime.KeepAlive(t)
 	return t.target().do(ctx, opSetAttrib, attr, func(b winscard.Backend, h winscard.Card, attr []byte) winscard.Code {
 		return b.SetAttrib(h, uint32(id), attr)
+	})
+}
+
+// SetCardTypeProviderName sets the name of a provider of a kind of card, which is a module of the system. It is
+// the equivalent of SCardSetCardTypeProviderName. It may block; when ctx ends first it returns at once, and the
+// call goes on in the background. Only on Windows, since Windows XP; elsewhere the error is
+// errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardsetcardtypeprovidernamew
+func (c *Context) SetCardTypeProviderName(ctx context.Context, cardType string, provider Provider, name string) error {
+	return c.do(ctx, opSetCardTypeProviderName, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.SetCardTypeProviderName(h, cardType, uint32(provider), name)
+	})
+}
+
+// WriteCache writes an item of a card to the cache of the service. It is the equivalent of SCardWriteCache.
+// cardID: The card that the item is of. freshness: The revision of the item. name: The name of the item. It may
+// block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
+// Windows Vista; elsewhere the error is errors.ErrUnsupported.
+//
+// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardwritecachew
+func (c *Context) WriteCache(ctx context.Context, cardID GUID, freshness uint32, name string, data []byte) error {
+	// The caller may change them while a call that was given up goes on.
+	data = slices.Clone(data)
+	return c.do(ctx, opWriteCache, "", func(b winscard.Backend, h winscard.Context) winscard.Code {
+		return b.WriteCache(h, cardID, freshness, name, data)
 	})
 }

@@ -60,17 +60,85 @@
 //
 // Functions that some platforms lack:
 //
+//   - SCardAccessNewReaderEvent is there on Windows, and may be missing there too; only backends have it, no
+//     method uses it.
+//   - SCardAccessStartedEvent is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardAddReaderToGroup is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardAudit is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
 //   - SCardCancelTransaction is there on macOS; only backends have it, no method uses it.
+//   - SCardForgetCardType is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardForgetReader is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardForgetReaderGroup is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
 //   - SCardFreeMemory is there on pcsc-lite and Windows; only backends have it, no method uses it.
+//   - SCardGetCardTypeProviderName is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardGetDeviceTypeId is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardGetProviderId is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardGetReaderDeviceInstanceId is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardGetReaderIcon is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardGetTransmitCount is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardIntroduceCardType is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardIntroduceReader is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardIntroduceReaderGroup is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardListCards is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardListInterfaces is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardListReadersWithDeviceInstanceId is there on Windows, and may be missing there too; elsewhere the
+//     error is errors.ErrUnsupported.
+//   - SCardLocateCards is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardLocateCardsByATR is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardReadCache is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardReleaseAllEvents is there on Windows, and may be missing there too; only backends have it, no method
+//     uses it.
+//   - SCardReleaseNewReaderEvent is there on Windows, and may be missing there too; only backends have it, no
+//     method uses it.
+//   - SCardReleaseStartedEvent is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardRemoveReaderFromGroup is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
+//   - SCardSetCardTypeProviderName is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
 //   - SCardSetTimeout is there on macOS; only backends have it, no method uses it.
+//   - SCardState is there on Windows, and may be missing there too; only backends have it, no method uses it.
 //   - pcsc_stringify_error is there on macOS and pcsc-lite; only backends have it, no method uses it.
+//   - SCardWriteCache is there on Windows, and may be missing there too; elsewhere the error is
+//     errors.ErrUnsupported.
 //
 // Functions whose symbol is not their name:
 //
 //   - macOS: SCardControl132 for SCardControl.
-//   - Windows: SCardConnectW for SCardConnect, SCardGetStatusChangeW for SCardGetStatusChange,
-//     SCardListReaderGroupsW for SCardListReaderGroups, SCardListReadersW for SCardListReaders, SCardStatusW
-//     for SCardStatus.
+//   - Windows: SCardAddReaderToGroupW for SCardAddReaderToGroup, SCardConnectW for SCardConnect,
+//     SCardForgetCardTypeW for SCardForgetCardType, SCardForgetReaderW for SCardForgetReader,
+//     SCardForgetReaderGroupW for SCardForgetReaderGroup, SCardGetCardTypeProviderNameW for
+//     SCardGetCardTypeProviderName, SCardGetDeviceTypeIdW for SCardGetDeviceTypeId, SCardGetProviderIdW for
+//     SCardGetProviderId, SCardGetReaderDeviceInstanceIdW for SCardGetReaderDeviceInstanceId,
+//     SCardGetReaderIconW for SCardGetReaderIcon, SCardGetStatusChangeW for SCardGetStatusChange,
+//     SCardIntroduceCardTypeW for SCardIntroduceCardType, SCardIntroduceReaderW for SCardIntroduceReader,
+//     SCardIntroduceReaderGroupW for SCardIntroduceReaderGroup, SCardListCardsW for SCardListCards,
+//     SCardListInterfacesW for SCardListInterfaces, SCardListReaderGroupsW for SCardListReaderGroups,
+//     SCardListReadersW for SCardListReaders, SCardListReadersWithDeviceInstanceIdW for
+//     SCardListReadersWithDeviceInstanceId, SCardLocateCardsW for SCardLocateCards, SCardLocateCardsByATRW for
+//     SCardLocateCardsByATR, SCardReadCacheW for SCardReadCache, SCardRemoveReaderFromGroupW for
+//     SCardRemoveReaderFromGroup, SCardSetCardTypeProviderNameW for SCardSetCardTypeProviderName, SCardStatusW
+//     for SCardStatus, SCardWriteCacheW for SCardWriteCache.
 //
 // Strings:
 //

@@ -5,9 +5,50 @@ package pcsc
 import (
 	"github.com/gopcsc/gopcsc/generated/winscard"
 	"time"
+	"unsafe"
 )
 
 var _ winscard.Backend = (*traceBackend)(nil)
+
+// AccessNewReaderEvent hands the call to the tracer.
+func (b *traceBackend) AccessNewReaderEvent() (handle uintptr, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardAccessNewReaderEvent"}
+	began := time.Now()
+	handle, rc = b.backend.AccessNewReaderEvent()
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return handle, rc
+}
+
+// AccessStartedEvent hands the call to the tracer.
+func (b *traceBackend) AccessStartedEvent() (handle uintptr, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardAccessStartedEvent"}
+	began := time.Now()
+	handle, rc = b.backend.AccessStartedEvent()
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return handle, rc
+}
+
+// AddReaderToGroup hands the call to the tracer.
+func (b *traceBackend) AddReaderToGroup(ctx winscard.Context, reader, group string) winscard.Code {
+	tc := TraceCall{Op: "SCardAddReaderToGroup", Reader: reader}
+	began := time.Now()
+	rc := b.backend.AddReaderToGroup(ctx, reader, group)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// Audit hands the call to the tracer.
+func (b *traceBackend) Audit(ctx winscard.Context, event uint32) winscard.Code {
+	tc := TraceCall{Op: "SCardAudit", Args: []TraceArg{{"event", event}}}
+	began := time.Now()
+	rc := b.backend.Audit(ctx, event)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
 
 // BeginTransaction hands the call to the tracer.
 func (b *traceBackend) BeginTransaction(card winscard.Card) winscard.Code {
@@ -93,6 +134,36 @@ func (b *traceBackend) EstablishContext(scope uint32) (ctx winscard.Context, rc 
 	return ctx, rc
 }
 
+// ForgetCardType hands the call to the tracer.
+func (b *traceBackend) ForgetCardType(ctx winscard.Context, cardType string) winscard.Code {
+	tc := TraceCall{Op: "SCardForgetCardType"}
+	began := time.Now()
+	rc := b.backend.ForgetCardType(ctx, cardType)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// ForgetReader hands the call to the tracer.
+func (b *traceBackend) ForgetReader(ctx winscard.Context, reader string) winscard.Code {
+	tc := TraceCall{Op: "SCardForgetReader", Reader: reader}
+	began := time.Now()
+	rc := b.backend.ForgetReader(ctx, reader)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// ForgetReaderGroup hands the call to the tracer.
+func (b *traceBackend) ForgetReaderGroup(ctx winscard.Context, group string) winscard.Code {
+	tc := TraceCall{Op: "SCardForgetReaderGroup"}
+	began := time.Now()
+	rc := b.backend.ForgetReaderGroup(ctx, group)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
 // FreeMemory hands the call to the tracer.
 func (b *traceBackend) FreeMemory(ctx winscard.Context, mem uintptr) winscard.Code {
 	tc := TraceCall{Op: "SCardFreeMemory"}
@@ -113,11 +184,101 @@ func (b *traceBackend) GetAttrib(card winscard.Card, id uint32, attr []byte) (n 
 	return n, rc
 }
 
+// GetCardTypeProviderName hands the call to the tracer.
+func (b *traceBackend) GetCardTypeProviderName(ctx winscard.Context, cardType string, provider uint32, name []byte) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardGetCardTypeProviderName", Args: []TraceArg{{"provider", provider}}}
+	began := time.Now()
+	n, rc = b.backend.GetCardTypeProviderName(ctx, cardType, provider, name)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return n, rc
+}
+
+// GetDeviceTypeID hands the call to the tracer.
+func (b *traceBackend) GetDeviceTypeID(ctx winscard.Context, reader string) (deviceType uint32, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardGetDeviceTypeId", Reader: reader}
+	began := time.Now()
+	deviceType, rc = b.backend.GetDeviceTypeID(ctx, reader)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return deviceType, rc
+}
+
+// GetProviderID hands the call to the tracer.
+func (b *traceBackend) GetProviderID(ctx winscard.Context, cardType string) (provider winscard.GUID, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardGetProviderId"}
+	began := time.Now()
+	provider, rc = b.backend.GetProviderID(ctx, cardType)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return provider, rc
+}
+
+// GetReaderDeviceInstanceID hands the call to the tracer.
+func (b *traceBackend) GetReaderDeviceInstanceID(ctx winscard.Context, reader string, instance []byte) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardGetReaderDeviceInstanceId", Reader: reader}
+	began := time.Now()
+	n, rc = b.backend.GetReaderDeviceInstanceID(ctx, reader, instance)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return n, rc
+}
+
+// GetReaderIcon hands the call to the tracer.
+func (b *traceBackend) GetReaderIcon(ctx winscard.Context, reader string, icon []byte) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardGetReaderIcon", Reader: reader}
+	began := time.Now()
+	n, rc = b.backend.GetReaderIcon(ctx, reader, icon)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return n, rc
+}
+
 // GetStatusChange hands the call to the tracer.
 func (b *traceBackend) GetStatusChange(ctx winscard.Context, timeout uint32, states []winscard.ReaderState) winscard.Code {
 	tc := TraceCall{Op: "SCardGetStatusChange", Reader: onlyReader(states), Args: []TraceArg{{"timeout", timeout}, {"states", uint32(len(states))}}}
 	began := time.Now()
 	rc := b.backend.GetStatusChange(ctx, timeout, states)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// GetTransmitCount hands the call to the tracer.
+func (b *traceBackend) GetTransmitCount(card winscard.Card) (count uint32, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardGetTransmitCount", Reader: b.reader(card)}
+	began := time.Now()
+	count, rc = b.backend.GetTransmitCount(card)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return count, rc
+}
+
+// IntroduceCardType hands the call to the tracer.
+func (b *traceBackend) IntroduceCardType(ctx winscard.Context, cardType string, primaryProvider *winscard.GUID, interfaces []winscard.GUID, atr, mask []byte) winscard.Code {
+	tc := TraceCall{Op: "SCardIntroduceCardType", Sent: len(atr) + len(mask)}
+	began := time.Now()
+	rc := b.backend.IntroduceCardType(ctx, cardType, primaryProvider, interfaces, atr, mask)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// IntroduceReader hands the call to the tracer.
+func (b *traceBackend) IntroduceReader(ctx winscard.Context, reader, device string) winscard.Code {
+	tc := TraceCall{Op: "SCardIntroduceReader", Reader: reader}
+	began := time.Now()
+	rc := b.backend.IntroduceReader(ctx, reader, device)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// IntroduceReaderGroup hands the call to the tracer.
+func (b *traceBackend) IntroduceReaderGroup(ctx winscard.Context, group string) winscard.Code {
+	tc := TraceCall{Op: "SCardIntroduceReaderGroup"}
+	began := time.Now()
+	rc := b.backend.IntroduceReaderGroup(ctx, group)
 	tc.ended(began, rc)
 	b.tracer.Trace(tc)
 	return rc
@@ -131,6 +292,26 @@ func (b *traceBackend) IsValidContext(ctx winscard.Context) winscard.Code {
 	tc.ended(began, rc)
 	b.tracer.Trace(tc)
 	return rc
+}
+
+// ListCards hands the call to the tracer.
+func (b *traceBackend) ListCards(ctx winscard.Context, atr []byte, interfaces []winscard.GUID, cardTypes []byte) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardListCards", Sent: len(atr)}
+	began := time.Now()
+	n, rc = b.backend.ListCards(ctx, atr, interfaces, cardTypes)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return n, rc
+}
+
+// ListInterfaces hands the call to the tracer.
+func (b *traceBackend) ListInterfaces(ctx winscard.Context, cardType string, interfaces []winscard.GUID) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardListInterfaces"}
+	began := time.Now()
+	n, rc = b.backend.ListInterfaces(ctx, cardType, interfaces)
+	tc.ended(began, rc, n*int(unsafe.Sizeof(winscard.GUID{})))
+	b.tracer.Trace(tc)
+	return n, rc
 }
 
 // ListReaderGroups hands the call to the tracer.
@@ -153,6 +334,46 @@ func (b *traceBackend) ListReaders(ctx winscard.Context, groups []string, reader
 	return n, rc
 }
 
+// ListReadersWithDeviceInstanceID hands the call to the tracer.
+func (b *traceBackend) ListReadersWithDeviceInstanceID(ctx winscard.Context, instance string, readers []byte) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardListReadersWithDeviceInstanceId"}
+	began := time.Now()
+	n, rc = b.backend.ListReadersWithDeviceInstanceID(ctx, instance, readers)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return n, rc
+}
+
+// LocateCards hands the call to the tracer.
+func (b *traceBackend) LocateCards(ctx winscard.Context, cardTypes []string, states []winscard.ReaderState) winscard.Code {
+	tc := TraceCall{Op: "SCardLocateCards", Reader: onlyReader(states), Args: []TraceArg{{"states", uint32(len(states))}}}
+	began := time.Now()
+	rc := b.backend.LocateCards(ctx, cardTypes, states)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// LocateCardsByATR hands the call to the tracer.
+func (b *traceBackend) LocateCardsByATR(ctx winscard.Context, masks []winscard.ATRMask, states []winscard.ReaderState) winscard.Code {
+	tc := TraceCall{Op: "SCardLocateCardsByATR", Reader: onlyReader(states), Args: []TraceArg{{"states", uint32(len(states))}}}
+	began := time.Now()
+	rc := b.backend.LocateCardsByATR(ctx, masks, states)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// ReadCache hands the call to the tracer.
+func (b *traceBackend) ReadCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) (n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardReadCache", Args: []TraceArg{{"freshness", freshness}}}
+	began := time.Now()
+	n, rc = b.backend.ReadCache(ctx, cardID, freshness, name, data)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return n, rc
+}
+
 // Reconnect hands the call to the tracer.
 func (b *traceBackend) Reconnect(card winscard.Card, shareMode, preferredProtocols, initialization uint32) (activeProtocol uint32, rc winscard.Code) {
 	tc := TraceCall{Op: "SCardReconnect", Reader: b.reader(card), Args: []TraceArg{{"shareMode", shareMode}, {"preferredProtocols", preferredProtocols}, {"initialization", initialization}}}
@@ -163,11 +384,51 @@ func (b *traceBackend) Reconnect(card winscard.Card, shareMode, preferredProtoco
 	return activeProtocol, rc
 }
 
+// ReleaseAllEvents hands the call to the tracer.
+func (b *traceBackend) ReleaseAllEvents() winscard.Code {
+	tc := TraceCall{Op: "SCardReleaseAllEvents"}
+	began := time.Now()
+	rc := b.backend.ReleaseAllEvents()
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
 // ReleaseContext hands the call to the tracer.
 func (b *traceBackend) ReleaseContext(ctx winscard.Context) winscard.Code {
 	tc := TraceCall{Op: "SCardReleaseContext"}
 	began := time.Now()
 	rc := b.backend.ReleaseContext(ctx)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// ReleaseNewReaderEvent hands the call to the tracer.
+func (b *traceBackend) ReleaseNewReaderEvent() winscard.Code {
+	tc := TraceCall{Op: "SCardReleaseNewReaderEvent"}
+	began := time.Now()
+	rc := b.backend.ReleaseNewReaderEvent()
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// ReleaseStartedEvent hands the call to the tracer.
+func (b *traceBackend) ReleaseStartedEvent() winscard.Code {
+	tc := TraceCall{Op: "SCardReleaseStartedEvent"}
+	began := time.Now()
+	rc := b.backend.ReleaseStartedEvent()
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
+// RemoveReaderFromGroup hands the call to the tracer.
+func (b *traceBackend) RemoveReaderFromGroup(ctx winscard.Context, reader, group string) winscard.Code {
+	tc := TraceCall{Op: "SCardRemoveReaderFromGroup", Reader: reader}
+	began := time.Now()
+	rc := b.backend.RemoveReaderFromGroup(ctx, reader, group)
 	tc.ended(began, rc)
 	b.tracer.Trace(tc)
 	return rc
@@ -183,6 +444,16 @@ func (b *traceBackend) SetAttrib(card winscard.Card, id uint32, attr []byte) win
 	return rc
 }
 
+// SetCardTypeProviderName hands the call to the tracer.
+func (b *traceBackend) SetCardTypeProviderName(ctx winscard.Context, cardType string, provider uint32, name string) winscard.Code {
+	tc := TraceCall{Op: "SCardSetCardTypeProviderName", Args: []TraceArg{{"provider", provider}}}
+	began := time.Now()
+	rc := b.backend.SetCardTypeProviderName(ctx, cardType, provider, name)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
+}
+
 // SetTimeout hands the call to the tracer.
 func (b *traceBackend) SetTimeout(ctx winscard.Context, timeout uint32) winscard.Code {
 	tc := TraceCall{Op: "SCardSetTimeout", Args: []TraceArg{{"timeout", timeout}}}
@@ -191,6 +462,16 @@ func (b *traceBackend) SetTimeout(ctx winscard.Context, timeout uint32) winscard
 	tc.ended(began, rc)
 	b.tracer.Trace(tc)
 	return rc
+}
+
+// State hands the call to the tracer.
+func (b *traceBackend) State(card winscard.Card, atr []byte) (state, protocol uint32, n int, rc winscard.Code) {
+	tc := TraceCall{Op: "SCardState", Reader: b.reader(card)}
+	began := time.Now()
+	state, protocol, n, rc = b.backend.State(card, atr)
+	tc.ended(began, rc, n)
+	b.tracer.Trace(tc)
+	return state, protocol, n, rc
 }
 
 // Status hands the call to the tracer.
@@ -222,4 +503,14 @@ func (b *traceBackend) Transmit(card winscard.Card, pci uint32, send, recv []byt
 	b.exchange(&tc, card, pci, send, recv)
 	b.tracer.Trace(tc)
 	return n, rc
+}
+
+// WriteCache hands the call to the tracer.
+func (b *traceBackend) WriteCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) winscard.Code {
+	tc := TraceCall{Op: "SCardWriteCache", Args: []TraceArg{{"freshness", freshness}}, Sent: len(data)}
+	began := time.Now()
+	rc := b.backend.WriteCache(ctx, cardID, freshness, name, data)
+	tc.ended(began, rc)
+	b.tracer.Trace(tc)
+	return rc
 }

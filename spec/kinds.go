@@ -63,6 +63,10 @@ const (
 	KindNormalise       Kind = "normalise"        // a group that is not normalised, or a role that cannot be
 	KindNullable        Kind = "nullable"         // nullable with a role that cannot be NULL
 	KindSymbol          Kind = "symbol"           // a symbol on a platform that lacks the function, or that is no C identifier
+	KindSince           Kind = "since"            // a first version on a platform that lacks the function, or of one that must be there
+	KindReader          Kind = "reader"           // the name of a reader that is none, or a second one
+	KindUnbound         Kind = "unbound"          // a symbol that is left alone and bound, or that is no C identifier
+	KindSymbols         Kind = "symbols"          // a source that lists symbols of no platform
 	KindValue           Kind = "value"            // neither a value nor a string, or both
 	KindWidth           Kind = "width"            // a value that its type cannot hold
 	KindSameValue       Kind = "same-value"       // two entries with one value
@@ -79,6 +83,6 @@ const (
 	KindParameter       Kind = "parameter"        // a status word whose text and number do not fit
 	KindProtocol        Kind = "protocol"         // messages or commands without protocol
 	KindVersion         Kind = "version"          // a version that the protocol does not have
-	KindSize            Kind = "size"             // a message whose size is not that of its fields
+	KindSize            Kind = "size"             // a size that is not that of the fields, missing, unwanted or too large
 	KindUnknownConstant Kind = "unknown-constant" // a constant that is not described
 )

@@ -87,6 +87,7 @@ type Source struct {
 	Title    string `yaml:"title" spec:"required" doc:"what it is"`
 	Version  string `yaml:"version" spec:"required" doc:"its version"`
 	Platform string `yaml:"platform" doc:"the platform whose values it defines, if it is a set of headers"`
+	Symbols  bool   `yaml:"symbols" doc:"it lists what the platform's library exports, and declares nothing"`
 	URL      string `yaml:"url" doc:"where it can be read"`
 }
 
@@ -147,9 +148,18 @@ type Cgo struct {
 // Library is the PC/SC library of an operating system.
 type Library struct {
 	Node    `yaml:"-"`
-	GOOS    []string `yaml:"goos" spec:"required" doc:"operating systems"`
-	Name    string   `yaml:"name" spec:"required" doc:"the platform's one standard name, as dlopen or LoadLibrary takes it"`
-	Install string   `yaml:"install" spec:"required" doc:"what to do when it is missing"`
+	GOOS    []string   `yaml:"goos" spec:"required" doc:"operating systems"`
+	Name    string     `yaml:"name" spec:"required" doc:"the platform's one standard name, as dlopen or LoadLibrary takes it"`
+	Install string     `yaml:"install" spec:"required" doc:"what to do when it is missing"`
+	Unbound []*Unbound `yaml:"unbound" doc:"what it exports that no function is for"`
+}
+
+// Unbound is a symbol of a library that is left alone.
+type Unbound struct {
+	Node `yaml:"-"`
+	Name string   `yaml:"name" spec:"required" doc:"the symbol"`
+	Doc  string   `yaml:"doc" spec:"required" doc:"what it is, and why no function is for it"`
+	Src  []string `yaml:"sources" spec:"required" doc:"where it was read"`
 }
 
 // Target is a GOOS/GOARCH.
@@ -209,8 +219,9 @@ type Function struct {
 	Symbol    *PerPlatform[string] `yaml:"symbol" doc:"symbol in the library, where it is not the name"`
 	Platforms []string             `yaml:"platforms" doc:"platforms that have it; all if not given"`
 	Optional  bool                 `yaml:"optional" doc:"a missing symbol is an error of that call, not of loading"`
+	Since     *PerPlatform[string] `yaml:"since" doc:"first version of the platform that has it, as its manual says; older ones need optional"`
 	Blocking  bool                 `yaml:"blocking" doc:"whether it may wait for a card, a reader or another program"`
-	Returns   string               `yaml:"returns" spec:"enum=code|handle|text|void" doc:"code if not given"`
+	Returns   string               `yaml:"returns" spec:"enum=code|handle|text|void" doc:"code if not given; a handle of the system is NULL on failure, for a reason that the system has"`
 	API       string               `yaml:"api" spec:"required,enum=method|policy|none" doc:"method: package pcsc gets a generated method; policy: a method written by hand; none: only the contract has it"`
 	Params    []*Param             `yaml:"params" doc:"parameters in order"`
 	Doc       string               `yaml:"doc" spec:"required" doc:"what it does, as the end of a sentence that begins with its name"`
@@ -231,8 +242,10 @@ type Param struct {
 	Name      string               `yaml:"name" spec:"required" doc:"C name"`
 	Type      string               `yaml:"type" spec:"required" doc:"a scalar (of what it points to, for an out parameter), a structure, text, or pointer"`
 	Go        string               `yaml:"go" doc:"Go name, for what the contract shows"`
-	Role      string               `yaml:"role" spec:"required,enum=receiver|in|out|reserved|in_buffer|out_buffer|len|cap|out_len|inout_len|in_text|in_multitext|out_text|out_multitext|states|count|pci_in|pci_out|pointer|guid|guids|out_guid|out_guids|structs" doc:"what it is for"`
-	Of        string               `yaml:"of" doc:"the buffer that a len, cap, out_len, inout_len or count belongs to"`
+	Role      string               `yaml:"role" spec:"required,enum=receiver|in|out|reserved|in_buffer|in_mask|in_atr|out_buffer|len|cap|out_len|inout_len|in_text|in_multitext|out_text|out_multitext|states|count|pci_in|pci_out|pointer|guid|guids|out_guid|out_guids|structs" doc:"what it is for"`
+	Of        string               `yaml:"of" doc:"the buffer that a len, cap, out_len, inout_len or count belongs to, or that an in_mask is as long as"`
+	Size      *Int                 `yaml:"size" doc:"bytes that an in_atr is filled up to with zeros, as the library is not told its length"`
+	Reader    bool                 `yaml:"reader" doc:"an in_text is the name of a reader, which errors and traces of the call carry"`
 	As        string               `yaml:"as" doc:"the Go type that package pcsc gives it"`
 	Normalise string               `yaml:"normalise" doc:"the constant group whose one meaning it is brought to"`
 	Nullable  bool                 `yaml:"nullable" doc:"an empty list or string is passed as NULL"`

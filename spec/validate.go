@@ -296,6 +296,9 @@ func (v *validator) checkSources() {
 		if s.Platform != "" && !slices.Contains(v.platforms, s.Platform) {
 			v.unknown(s.At("platform"), KindUnknownPlatform, join(path, "platform"), "platform", s.Platform, v.platforms)
 		}
+		if s.Symbols && s.Platform == "" {
+			v.add(s.At("symbols"), KindSymbols, join(path, "symbols"), "it lists what the library of a platform exports: add platform")
+		}
 		v.url(s.At("url"), s.URL, join(path, "url"))
 		if !v.cited[s.Name] {
 			v.add(s.Pos, KindUnusedSource, path, "nothing cites the source: cite it, or remove it")

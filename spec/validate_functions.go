@@ -11,6 +11,7 @@ type role struct {
 	shown    bool   // the contract shows it, so it has a Go name
 	lengths  string // the roles that give its length; with a plus, both are needed
 	of       string // the roles that it can be the length of
+	mask     bool   // of names the buffer that it is as long as
 	nullable bool
 	as       bool // it can have a Go type of its own, and be normalised
 }
@@ -24,6 +25,8 @@ var roles = map[string]role{
 	"out":           {types: "scalar", shown: true, as: true},
 	"reserved":      {types: "scalar pointer text"},
 	"in_buffer":     {types: "byte", shown: true, lengths: "len", nullable: true},
+	"in_mask":       {types: "byte", shown: true, of: "in_buffer", mask: true, nullable: true},
+	"in_atr":        {types: "byte", shown: true, nullable: true},
 	"out_buffer":    {types: "byte", shown: true, lengths: filled},
 	"in_text":       {types: "text", shown: true, nullable: true},
 	"in_multitext":  {types: "text", shown: true, nullable: true},
@@ -31,10 +34,10 @@ var roles = map[string]role{
 	"out_multitext": {types: "text", shown: true, lengths: filled},
 	"states":        {types: "struct", shown: true, lengths: "count", nullable: true},
 	"structs":       {types: "struct", shown: true, lengths: "count", nullable: true},
-	"guid":          {types: "struct pointer", shown: true, nullable: true},
-	"guids":         {types: "struct pointer", shown: true, lengths: "count", nullable: true},
-	"out_guid":      {types: "struct pointer", shown: true},
-	"out_guids":     {types: "struct pointer", shown: true, lengths: filled},
+	"guid":          {types: "struct", shown: true, nullable: true},
+	"guids":         {types: "struct", shown: true, lengths: "count", nullable: true},
+	"out_guid":      {types: "struct", shown: true},
+	"out_guids":     {types: "struct", shown: true, lengths: filled},
 	"pci_in":        {types: "struct", shown: true, as: true},
 	"pci_out":       {types: "struct"},
 	"pointer":       {types: "pointer", shown: true, nullable: true},
@@ -63,6 +66,7 @@ func (v *validator) checkFunctions() {
 				"the function is on every platform, but no source is of %s: cite the headers that it was read from, or list its platforms", quoted(missing, "and"))
 		}
 		v.checkSymbol(f, path)
+		v.checkSince(f, path)
 		switch {
 		case !functionDoc.MatchString(f.Doc):
 			v.add(f.At("doc"), KindDoc, join(path, "doc"), "must go on after the function's name, with a small letter and a verb: \"sends a command to the reader.\"")
@@ -87,13 +91,25 @@ func (v *validator) checkAPI(f *Function, path string) {
 	if f.Returns != "" && f.Returns != "code" {
 		v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method returns an error, and this function a %s: %s", f.Returns, instead)
 	}
+	results := 0
 	for _, p := range f.Params {
-		switch p.Role {
-		case "receiver", "in", "in_buffer", "len", "reserved":
-		default:
-			v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method has no place for %s, which has role %s: %s", printable(p.Name), p.Role, instead)
+		if !among(methodRoles[f.On], p.Role) {
+			v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method of a %s has no place for %s, which has role %s: %s", f.On, printable(p.Name), p.Role, instead)
+		} else if p.Role == "out" || strings.HasPrefix(p.Role, "out_") && p.Role != "out_len" {
+			results++
 		}
 	}
+	if results > 1 {
+		v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method has one result, and this function %d: %s", results, instead)
+	}
+}
+
+// methodRoles are the roles that a generated method has a place for, by what it is a method of. A call on a card may
+// outlive its method, so it works on the card's own memory, of which there is one buffer.
+var methodRoles = map[string]string{
+	"Card": "receiver reserved in in_buffer len out",
+	"Context": "receiver reserved in in_buffer in_mask in_atr in_text in_multitext guid guids len count cap inout_len " +
+		"out out_len out_buffer out_text out_multitext out_guid out_guids",
 }
 
 // without returns those of a list that are not in another.
@@ -123,6 +139,22 @@ func (v *validator) checkSymbol(f *Function, path string) {
 	}
 }
 
+// checkSince checks that a function that older libraries lack can be missing.
+func (v *validator) checkSince(f *Function, path string) {
+	if f.Since == nil {
+		return
+	}
+	at := join(path, "since")
+	if !f.Optional {
+		v.add(f.At("since"), KindSince, at, "older libraries lack the function, and then none of them would load: write optional: true")
+	}
+	for _, name := range sortedKeys(f.Since.By) {
+		if slices.Contains(v.platforms, name) && !slices.Contains(v.On(f.Platforms), name) {
+			v.add(f.Since.At(name), KindSince, at, "the function is not on platform %q: remove it", name)
+		}
+	}
+}
+
 func (v *validator) checkSee(see *See, path string) {
 	switch {
 	case see == nil:
@@ -142,6 +174,7 @@ func (v *validator) checkSee(see *See, path string) {
 func (v *validator) checkParams(f *Function, path string) {
 	on := v.On(f.Platforms)
 	cNames, goNames := make(scope), make(scope)
+	var reader *Param
 	for _, p := range f.Params {
 		at := within(path, printable(p.Name))
 		if !cIdentifier.MatchString(p.Name) {
@@ -167,10 +200,36 @@ func (v *validator) checkParams(f *Function, path string) {
 		if p.Nullable && !r.nullable {
 			v.add(p.At("nullable"), KindNullable, join(at, "nullable"), "a parameter with role %s cannot be NULL: remove the key", p.Role)
 		}
+		switch {
+		case !p.Reader:
+		case p.Role != "in_text":
+			v.add(p.At("reader"), KindReader, join(at, "reader"), "only a parameter with role in_text is the name of a reader: remove the key")
+		case reader != nil:
+			v.add(p.At("reader"), KindReader, join(at, "reader"), "%q is the name of the reader already: remove one", reader.Name)
+		default:
+			reader = p
+		}
+		switch {
+		case p.Role == "in_atr" && p.Size == nil:
+			v.add(p.Pos, KindSize, at, "a parameter with role in_atr is read without its length being known: add size, the most that is read")
+		case p.Role == "in_atr":
+			v.size(p, at)
+		case p.Size != nil:
+			v.add(p.At("size"), KindSize, join(at, "size"), "a parameter with role %s has no size of its own: remove the key", p.Role)
+		}
 		v.paramMeaning(p, r, at)
 	}
 	v.checkReceiver(f, path)
 	v.checkLengths(f, path)
+}
+
+// maxATR is the most that the structures of PC/SC hold of an ATR.
+const maxATR = 36
+
+func (v *validator) size(p *Param, at string) {
+	if p.Size.Value == 0 || p.Size.Value > maxATR {
+		v.add(p.At("size"), KindSize, join(at, "size"), "an ATR has 1 to %d bytes", maxATR)
+	}
 }
 
 func (v *validator) paramType(p *Param, r role, scalar *Scalar, structure *Struct, at string) {
@@ -275,6 +334,7 @@ func (v *validator) checkLengths(f *Function, path string) {
 		case !among(r.of, buffer.Role):
 			v.add(pos, KindOfRole, key, "%q has role %s, and %s goes with %s: change one of the roles, or name another parameter",
 				p.Of, buffer.Role, p.Role, either(r.of))
+		case r.mask: // no length
 		default:
 			if byRole[p.Of] == nil {
 				byRole[p.Of] = make(scope)

@@ -123,6 +123,27 @@ func (v *validator) checkProofs(p *Platform, path string) {
 	}
 }
 
+// checkUnbound checks that what is left alone is not bound.
+func (v *validator) checkUnbound(p *Platform, lib *Library, path string) {
+	names := make(scope)
+	for _, u := range lib.Unbound {
+		pos, at := u.At("name"), within(path, join(printable(u.Name), "name"))
+		if !cIdentifier.MatchString(u.Name) {
+			v.add(pos, KindUnbound, at, "%q is not a C identifier", u.Name)
+		}
+		v.claim(names, KindDuplicate, u.Name, "a symbol that is left alone", pos, at)
+		for _, f := range v.Functions {
+			symbol, ok := f.Symbol.For(p.Name)
+			if !ok {
+				symbol = f.Name
+			}
+			if symbol == u.Name && slices.Contains(v.On(f.Platforms), p.Name) {
+				v.add(pos, KindUnbound, at, "the function %s is for it: remove one", printable(f.Name))
+			}
+		}
+	}
+}
+
 func (v *validator) checkLibraries(p *Platform, path string) {
 	has := make(map[string]bool)
 	for _, lib := range p.Libraries {
@@ -137,6 +158,7 @@ func (v *validator) checkLibraries(p *Platform, path string) {
 			}
 			has[os] = true
 		}
+		v.checkUnbound(p, lib, within(path, printable(lib.Name)))
 	}
 	for i, os := range p.GOOS {
 		if !has[os] && slices.Contains(knownSystems, os) {

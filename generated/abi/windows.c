@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <windows.h>
 #include <winscard.h>
 
 _Static_assert(sizeof(BYTE) == 1, "spec/types.yaml: BYTE: size");
@@ -16,6 +17,22 @@ _Static_assert(sizeof(SCARDHANDLE) == (sizeof(void *) == 8 ? 8 : 4), "spec/types
 _Static_assert((SCARDHANDLE)-1 > 0, "spec/types.yaml: SCARDHANDLE: sign");
 _Static_assert(sizeof(WORD) == 2, "spec/types.yaml: WORD: size");
 _Static_assert((WORD)-1 > 0, "spec/types.yaml: WORD: sign");
+_Static_assert(sizeof(GUID) == 16, "spec/types.yaml: GUID: size");
+_Static_assert(offsetof(GUID, Data1) == 0, "spec/types.yaml: GUID.Data1: offset");
+_Static_assert(sizeof(((GUID *)0)->Data1) == 4, "spec/types.yaml: GUID.Data1: size");
+_Static_assert(offsetof(GUID, Data2) == 4, "spec/types.yaml: GUID.Data2: offset");
+_Static_assert(sizeof(((GUID *)0)->Data2) == 2, "spec/types.yaml: GUID.Data2: size");
+_Static_assert(offsetof(GUID, Data3) == 6, "spec/types.yaml: GUID.Data3: offset");
+_Static_assert(sizeof(((GUID *)0)->Data3) == 2, "spec/types.yaml: GUID.Data3: size");
+_Static_assert(offsetof(GUID, Data4) == 8, "spec/types.yaml: GUID.Data4: offset");
+_Static_assert(sizeof(((GUID *)0)->Data4) == 8, "spec/types.yaml: GUID.Data4: size");
+_Static_assert(sizeof(SCARD_ATRMASK) == 76, "spec/types.yaml: SCARD_ATRMASK: size");
+_Static_assert(offsetof(SCARD_ATRMASK, cbAtr) == 0, "spec/types.yaml: SCARD_ATRMASK.cbAtr: offset");
+_Static_assert(sizeof(((SCARD_ATRMASK *)0)->cbAtr) == 4, "spec/types.yaml: SCARD_ATRMASK.cbAtr: size");
+_Static_assert(offsetof(SCARD_ATRMASK, rgbAtr) == 4, "spec/types.yaml: SCARD_ATRMASK.rgbAtr: offset");
+_Static_assert(sizeof(((SCARD_ATRMASK *)0)->rgbAtr) == 36, "spec/types.yaml: SCARD_ATRMASK.rgbAtr: size");
+_Static_assert(offsetof(SCARD_ATRMASK, rgbMask) == 40, "spec/types.yaml: SCARD_ATRMASK.rgbMask: offset");
+_Static_assert(sizeof(((SCARD_ATRMASK *)0)->rgbMask) == 36, "spec/types.yaml: SCARD_ATRMASK.rgbMask: size");
 _Static_assert(sizeof(SCARD_IO_REQUEST) == 8, "spec/types.yaml: SCARD_IO_REQUEST: size");
 _Static_assert(offsetof(SCARD_IO_REQUEST, dwProtocol) == 0, "spec/types.yaml: SCARD_IO_REQUEST.dwProtocol: offset");
 _Static_assert(sizeof(((SCARD_IO_REQUEST *)0)->dwProtocol) == 4, "spec/types.yaml: SCARD_IO_REQUEST.dwProtocol: size");
@@ -265,6 +282,8 @@ _Static_assert((uint32_t)(IOCTL_SMARTCARD_GET_LAST_ERROR) == 0x0031003Cu, "spec/
 _Static_assert((uint32_t)(IOCTL_SMARTCARD_GET_PERF_CNTR) == 0x00310040u, "spec/features.yaml: IOCTL_SMARTCARD_GET_PERF_CNTR: value");
 
 // A function of another type does not compile: pointers are not converted, and nor are functions.
+HANDLE (WINAPI *const z_SCardAccessStartedEvent)(void) = SCardAccessStartedEvent; // spec/functions.yaml: SCardAccessStartedEvent
+LONG (WINAPI *const z_SCardAddReaderToGroupW)(SCARDCONTEXT, const WCHAR *, const WCHAR *) = SCardAddReaderToGroupW; // spec/functions.yaml: SCardAddReaderToGroup
 LONG (WINAPI *const z_SCardBeginTransaction)(SCARDHANDLE) = SCardBeginTransaction; // spec/functions.yaml: SCardBeginTransaction
 LONG (WINAPI *const z_SCardCancel)(SCARDCONTEXT) = SCardCancel; // spec/functions.yaml: SCardCancel
 LONG (WINAPI *const z_SCardConnectW)(SCARDCONTEXT, const WCHAR *, DWORD, DWORD, SCARDHANDLE *, DWORD *) = SCardConnectW; // spec/functions.yaml: SCardConnect
@@ -272,14 +291,33 @@ LONG (WINAPI *const z_SCardControl)(SCARDHANDLE, DWORD, const void *, DWORD, voi
 LONG (WINAPI *const z_SCardDisconnect)(SCARDHANDLE, DWORD) = SCardDisconnect; // spec/functions.yaml: SCardDisconnect
 LONG (WINAPI *const z_SCardEndTransaction)(SCARDHANDLE, DWORD) = SCardEndTransaction; // spec/functions.yaml: SCardEndTransaction
 LONG (WINAPI *const z_SCardEstablishContext)(DWORD, const void *, const void *, SCARDCONTEXT *) = SCardEstablishContext; // spec/functions.yaml: SCardEstablishContext
+LONG (WINAPI *const z_SCardForgetCardTypeW)(SCARDCONTEXT, const WCHAR *) = SCardForgetCardTypeW; // spec/functions.yaml: SCardForgetCardType
+LONG (WINAPI *const z_SCardForgetReaderW)(SCARDCONTEXT, const WCHAR *) = SCardForgetReaderW; // spec/functions.yaml: SCardForgetReader
+LONG (WINAPI *const z_SCardForgetReaderGroupW)(SCARDCONTEXT, const WCHAR *) = SCardForgetReaderGroupW; // spec/functions.yaml: SCardForgetReaderGroup
 LONG (WINAPI *const z_SCardFreeMemory)(SCARDCONTEXT, const void *) = SCardFreeMemory; // spec/functions.yaml: SCardFreeMemory
 LONG (WINAPI *const z_SCardGetAttrib)(SCARDHANDLE, DWORD, BYTE *, DWORD *) = SCardGetAttrib; // spec/functions.yaml: SCardGetAttrib
+LONG (WINAPI *const z_SCardGetCardTypeProviderNameW)(SCARDCONTEXT, const WCHAR *, DWORD, WCHAR *, DWORD *) = SCardGetCardTypeProviderNameW; // spec/functions.yaml: SCardGetCardTypeProviderName
+LONG (WINAPI *const z_SCardGetProviderIdW)(SCARDCONTEXT, const WCHAR *, GUID *) = SCardGetProviderIdW; // spec/functions.yaml: SCardGetProviderId
 LONG (WINAPI *const z_SCardGetStatusChangeW)(SCARDCONTEXT, DWORD, SCARD_READERSTATEW *, DWORD) = SCardGetStatusChangeW; // spec/functions.yaml: SCardGetStatusChange
+LONG (WINAPI *const z_SCardGetTransmitCount)(SCARDHANDLE, DWORD *) = SCardGetTransmitCount; // spec/functions.yaml: SCardGetTransmitCount
+LONG (WINAPI *const z_SCardIntroduceCardTypeW)(SCARDCONTEXT, const WCHAR *, const GUID *, const GUID *, DWORD, const BYTE *, const BYTE *, DWORD) = SCardIntroduceCardTypeW; // spec/functions.yaml: SCardIntroduceCardType
+LONG (WINAPI *const z_SCardIntroduceReaderW)(SCARDCONTEXT, const WCHAR *, const WCHAR *) = SCardIntroduceReaderW; // spec/functions.yaml: SCardIntroduceReader
+LONG (WINAPI *const z_SCardIntroduceReaderGroupW)(SCARDCONTEXT, const WCHAR *) = SCardIntroduceReaderGroupW; // spec/functions.yaml: SCardIntroduceReaderGroup
 LONG (WINAPI *const z_SCardIsValidContext)(SCARDCONTEXT) = SCardIsValidContext; // spec/functions.yaml: SCardIsValidContext
+LONG (WINAPI *const z_SCardListCardsW)(SCARDCONTEXT, const BYTE *, const GUID *, DWORD, WCHAR *, DWORD *) = SCardListCardsW; // spec/functions.yaml: SCardListCards
+LONG (WINAPI *const z_SCardListInterfacesW)(SCARDCONTEXT, const WCHAR *, GUID *, DWORD *) = SCardListInterfacesW; // spec/functions.yaml: SCardListInterfaces
 LONG (WINAPI *const z_SCardListReaderGroupsW)(SCARDCONTEXT, WCHAR *, DWORD *) = SCardListReaderGroupsW; // spec/functions.yaml: SCardListReaderGroups
 LONG (WINAPI *const z_SCardListReadersW)(SCARDCONTEXT, const WCHAR *, WCHAR *, DWORD *) = SCardListReadersW; // spec/functions.yaml: SCardListReaders
+LONG (WINAPI *const z_SCardLocateCardsW)(SCARDCONTEXT, const WCHAR *, SCARD_READERSTATEW *, DWORD) = SCardLocateCardsW; // spec/functions.yaml: SCardLocateCards
+LONG (WINAPI *const z_SCardLocateCardsByATRW)(SCARDCONTEXT, SCARD_ATRMASK *, DWORD, SCARD_READERSTATEW *, DWORD) = SCardLocateCardsByATRW; // spec/functions.yaml: SCardLocateCardsByATR
+LONG (WINAPI *const z_SCardReadCacheW)(SCARDCONTEXT, UUID *, DWORD, LPWSTR, BYTE *, DWORD *) = SCardReadCacheW; // spec/functions.yaml: SCardReadCache
 LONG (WINAPI *const z_SCardReconnect)(SCARDHANDLE, DWORD, DWORD, DWORD, DWORD *) = SCardReconnect; // spec/functions.yaml: SCardReconnect
 LONG (WINAPI *const z_SCardReleaseContext)(SCARDCONTEXT) = SCardReleaseContext; // spec/functions.yaml: SCardReleaseContext
+void (WINAPI *const z_SCardReleaseStartedEvent)(void) = SCardReleaseStartedEvent; // spec/functions.yaml: SCardReleaseStartedEvent
+LONG (WINAPI *const z_SCardRemoveReaderFromGroupW)(SCARDCONTEXT, const WCHAR *, const WCHAR *) = SCardRemoveReaderFromGroupW; // spec/functions.yaml: SCardRemoveReaderFromGroup
 LONG (WINAPI *const z_SCardSetAttrib)(SCARDHANDLE, DWORD, const BYTE *, DWORD) = SCardSetAttrib; // spec/functions.yaml: SCardSetAttrib
+LONG (WINAPI *const z_SCardSetCardTypeProviderNameW)(SCARDCONTEXT, const WCHAR *, DWORD, const WCHAR *) = SCardSetCardTypeProviderNameW; // spec/functions.yaml: SCardSetCardTypeProviderName
+LONG (WINAPI *const z_SCardState)(SCARDHANDLE, DWORD *, DWORD *, BYTE *, DWORD *) = SCardState; // spec/functions.yaml: SCardState
 LONG (WINAPI *const z_SCardStatusW)(SCARDHANDLE, WCHAR *, DWORD *, DWORD *, DWORD *, BYTE *, DWORD *) = SCardStatusW; // spec/functions.yaml: SCardStatus
 LONG (WINAPI *const z_SCardTransmit)(SCARDHANDLE, const SCARD_IO_REQUEST *, const BYTE *, DWORD, SCARD_IO_REQUEST *, BYTE *, DWORD *) = SCardTransmit; // spec/functions.yaml: SCardTransmit
+LONG (WINAPI *const z_SCardWriteCacheW)(SCARDCONTEXT, UUID *, DWORD, LPWSTR, PBYTE, DWORD) = SCardWriteCacheW; // spec/functions.yaml: SCardWriteCache

@@ -10,6 +10,37 @@ type Context uint64
 // Card is SCARDHANDLE, widened to 64 bits: a connection to a card.
 type Card uint64
 
+// GUIDData4Size is the number of elements of GUID.Data4: the most that a platform has.
+const GUIDData4Size = 8
+
+// GUID is a globally unique identifier, as Windows names providers, interfaces and cards with.
+type GUID struct {
+	// Data1 (Data1): The first 8 hexadecimal digits.
+	Data1 uint32
+	// Data2 (Data2): The next 4.
+	Data2 uint16
+	// Data3 (Data3): The next 4.
+	Data3 uint16
+	// Data4 (Data4): The last 16.
+	Data4 [GUIDData4Size]byte
+}
+
+// ATRMaskATRSize is the number of elements of ATRMask.ATR: the most that a platform has.
+const ATRMaskATRSize = 36
+
+// ATRMaskMaskSize is the number of elements of ATRMask.Mask: the most that a platform has.
+const ATRMaskMaskSize = 36
+
+// ATRMask is SCARD_ATRMASK. An answer to reset to look for, and the bits of it that matter.
+type ATRMask struct {
+	// ATRLen (cbAtr): Length of the ATR and of the mask, in bytes.
+	ATRLen uint32
+	// ATR (rgbAtr): The answer to reset.
+	ATR [ATRMaskATRSize]byte
+	// Mask (rgbMask): The bits that matter.
+	Mask [ATRMaskMaskSize]byte
+}
+
 // ReaderStateATRSize is the number of elements of ReaderState.ATR: the most that a platform has.
 const ReaderStateATRSize = 36
 
@@ -41,6 +72,27 @@ type ReaderState struct {
 // A function that the platform or its library does not have gives ErrUnsupportedFunction. Codes are compared as
 // 32 bits. Card states have the same flags on every platform, all other numbers are the platform's own.
 type Backend interface {
+	// AccessNewReaderEvent is the equivalent of SCardAccessNewReaderEvent: it gives the event that is set when
+	// there is a new reader. Only on Windows. handle is one of the system. Where the library gives none, the code
+	// is the system's.
+	AccessNewReaderEvent() (handle uintptr, rc Code)
+
+	// AccessStartedEvent is the equivalent of SCardAccessStartedEvent: it gives the event that is set while the
+	// service runs. Only on Windows, since Windows XP. handle is one of the system. Where the library gives none,
+	// the code is the system's.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardaccessstartedevent
+	AccessStartedEvent() (handle uintptr, rc Code)
+
+	// AddReaderToGroup is the equivalent of SCardAddReaderToGroup: it adds a reader to a group, which is made if
+	// there is none. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardaddreadertogroupw
+	AddReaderToGroup(ctx Context, reader, group string) Code
+
+	// Audit is the equivalent of SCardAudit: it writes an event of a card holder's verification to the log of
+	// Windows. It may block. Only on Windows, since Windows 8.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardaudit
+	Audit(ctx Context, event uint32) Code
+
 	// BeginTransaction is the equivalent of SCardBeginTransaction: it waits for and takes exclusive access to a
 	// card. It may block.
 	// https://pcsclite.apdu.fr/api/group__API.html
@@ -86,6 +138,21 @@ type Backend interface {
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardestablishcontext
 	EstablishContext(scope uint32) (ctx Context, rc Code)
 
+	// ForgetCardType is the equivalent of SCardForgetCardType: it removes a kind of card from the database. It may
+	// block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardforgetcardtypew
+	ForgetCardType(ctx Context, cardType string) Code
+
+	// ForgetReader is the equivalent of SCardForgetReader: it removes a reader from the database and from all
+	// groups. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardforgetreaderw
+	ForgetReader(ctx Context, reader string) Code
+
+	// ForgetReaderGroup is the equivalent of SCardForgetReaderGroup: it removes a group of readers from the
+	// database, but not its readers. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardforgetreadergroupw
+	ForgetReaderGroup(ctx Context, group string) Code
+
 	// FreeMemory is the equivalent of SCardFreeMemory: it frees memory that the library allocated; the binding
 	// never asks it to allocate any. Only on pcsc-lite and Windows. mem: Memory that the library allocated.
 	// https://pcsclite.apdu.fr/api/group__API.html
@@ -97,16 +164,75 @@ type Backend interface {
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetattrib
 	GetAttrib(card Card, id uint32, attr []byte) (n int, rc Code)
 
+	// GetCardTypeProviderName is the equivalent of SCardGetCardTypeProviderName: it gives the name of a provider of
+	// a kind of card. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetcardtypeprovidernamew
+	GetCardTypeProviderName(ctx Context, cardType string, provider uint32, name []byte) (n int, rc Code)
+
+	// GetDeviceTypeID is the equivalent of SCardGetDeviceTypeId: it tells how a reader is attached. It may block.
+	// Only on Windows, since Windows 8.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetdevicetypeidw
+	GetDeviceTypeID(ctx Context, reader string) (deviceType uint32, rc Code)
+
+	// GetProviderID is the equivalent of SCardGetProviderId: it gives the primary provider of a kind of card. It
+	// may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetprovideridw
+	GetProviderID(ctx Context, cardType string) (provider GUID, rc Code)
+
+	// GetReaderDeviceInstanceID is the equivalent of SCardGetReaderDeviceInstanceId: it gives the device instance
+	// identifier of a reader. It may block. Only on Windows, since Windows 8.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreaderdeviceinstanceidw
+	GetReaderDeviceInstanceID(ctx Context, reader string, instance []byte) (n int, rc Code)
+
+	// GetReaderIcon is the equivalent of SCardGetReaderIcon: it gives the icon of a reader, as the bytes of its
+	// icon file. It may block. Only on Windows, since Windows 8.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreadericonw
+	GetReaderIcon(ctx Context, reader string, icon []byte) (n int, rc Code)
+
 	// GetStatusChange is the equivalent of SCardGetStatusChange: it waits until the state of a reader differs from
 	// what the caller believes. It may block. timeout: The time-out in milliseconds, Infinite for none.
 	// https://pcsclite.apdu.fr/api/group__API.html
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetstatuschangew
 	GetStatusChange(ctx Context, timeout uint32, states []ReaderState) Code
 
+	// GetTransmitCount is the equivalent of SCardGetTransmitCount: it counts the exchanges with cards since the
+	// reader was attached. It may block. Only on Windows, since Windows Vista.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgettransmitcount
+	GetTransmitCount(card Card) (count uint32, rc Code)
+
+	// IntroduceCardType is the equivalent of SCardIntroduceCardType: it adds a kind of card to the database. It may
+	// block. Only on Windows, since Windows XP. primaryProvider: The primary provider of the card; nil for none.
+	// interfaces: The interfaces that the card supports. atr: The answer to reset that the card is known by. mask:
+	// The bits of atr that matter, as many bytes as atr has; empty for all.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducecardtypew
+	IntroduceCardType(ctx Context, cardType string, primaryProvider *GUID, interfaces []GUID, atr, mask []byte) Code
+
+	// IntroduceReader is the equivalent of SCardIntroduceReader: it gives a reader of the system another name in
+	// the database. It may block. Only on Windows, since Windows XP. device: The name of the reader's device in the
+	// system.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducereaderw
+	IntroduceReader(ctx Context, reader, device string) Code
+
+	// IntroduceReaderGroup is the equivalent of SCardIntroduceReaderGroup: it adds a group of readers to the
+	// database; it exists once a reader is in it. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducereadergroupw
+	IntroduceReaderGroup(ctx Context, group string) Code
+
 	// IsValidContext is the equivalent of SCardIsValidContext: it checks that a context is still valid.
 	// https://pcsclite.apdu.fr/api/group__API.html
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardisvalidcontext
 	IsValidContext(ctx Context) Code
+
+	// ListCards is the equivalent of SCardListCards: it lists the kinds of cards in the database. It may block.
+	// Only on Windows, since Windows XP. atr: The answer to reset of the cards that are meant; empty for any.
+	// interfaces: Interfaces that the cards support; none for any.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistcardsw
+	ListCards(ctx Context, atr []byte, interfaces []GUID, cardTypes []byte) (n int, rc Code)
+
+	// ListInterfaces is the equivalent of SCardListInterfaces: it lists the interfaces that a kind of card
+	// supports. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistinterfacesw
+	ListInterfaces(ctx Context, cardType string, interfaces []GUID) (n int, rc Code)
 
 	// ListReaderGroups is the equivalent of SCardListReaderGroups: it lists the names of the reader groups.
 	// https://pcsclite.apdu.fr/api/group__API.html
@@ -119,11 +245,35 @@ type Backend interface {
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistreadersw
 	ListReaders(ctx Context, groups []string, readers []byte) (n int, rc Code)
 
+	// ListReadersWithDeviceInstanceID is the equivalent of SCardListReadersWithDeviceInstanceId: it lists the
+	// readers of a device. It may block. Only on Windows, since Windows 8.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistreaderswithdeviceinstanceidw
+	ListReadersWithDeviceInstanceID(ctx Context, instance string, readers []byte) (n int, rc Code)
+
+	// LocateCards is the equivalent of SCardLocateCards: it looks in readers for cards of some kinds, and sets
+	// StateATRMatch where one is. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlocatecardsw
+	LocateCards(ctx Context, cardTypes []string, states []ReaderState) Code
+
+	// LocateCardsByATR is the equivalent of SCardLocateCardsByATR: it looks in readers for cards by their answers
+	// to reset, and sets StateATRMatch where one is. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlocatecardsbyatrw
+	LocateCardsByATR(ctx Context, masks []ATRMask, states []ReaderState) Code
+
+	// ReadCache is the equivalent of SCardReadCache: it reads an item of a card from the cache of the service. It
+	// may block. Only on Windows, since Windows Vista. cardID: The card that the item is of. freshness: The
+	// revision of the item. name: The name of the item.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreadcachew
+	ReadCache(ctx Context, cardID GUID, freshness uint32, name string, data []byte) (n int, rc Code)
+
 	// Reconnect is the equivalent of SCardReconnect: it makes a connection anew, after a reset or with other
 	// parameters. It may block.
 	// https://pcsclite.apdu.fr/api/group__API.html
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreconnect
 	Reconnect(card Card, shareMode, preferredProtocols, initialization uint32) (activeProtocol uint32, rc Code)
+
+	// ReleaseAllEvents is the equivalent of SCardReleaseAllEvents: it gives all events back. Only on Windows.
+	ReleaseAllEvents() Code
 
 	// ReleaseContext is the equivalent of SCardReleaseContext: it closes a context, and with it the connections
 	// made through it. It may block.
@@ -131,14 +281,38 @@ type Backend interface {
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreleasecontext
 	ReleaseContext(ctx Context) Code
 
+	// ReleaseNewReaderEvent is the equivalent of SCardReleaseNewReaderEvent: it gives the event of
+	// AccessNewReaderEvent back. Only on Windows.
+	ReleaseNewReaderEvent() Code
+
+	// ReleaseStartedEvent is the equivalent of SCardReleaseStartedEvent: it gives the event of AccessStartedEvent
+	// back. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreleasestartedevent
+	ReleaseStartedEvent() Code
+
+	// RemoveReaderFromGroup is the equivalent of SCardRemoveReaderFromGroup: it removes a reader from a group, and
+	// the group with its last reader. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardremovereaderfromgroupw
+	RemoveReaderFromGroup(ctx Context, reader, group string) Code
+
 	// SetAttrib is the equivalent of SCardSetAttrib: it writes an attribute of the reader. It may block.
 	// https://pcsclite.apdu.fr/api/group__API.html
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardsetattrib
 	SetAttrib(card Card, id uint32, attr []byte) Code
 
+	// SetCardTypeProviderName is the equivalent of SCardSetCardTypeProviderName: it sets the name of a provider of
+	// a kind of card, which is a module of the system. It may block. Only on Windows, since Windows XP.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardsetcardtypeprovidernamew
+	SetCardTypeProviderName(ctx Context, cardType string, provider uint32, name string) Code
+
 	// SetTimeout is the equivalent of SCardSetTimeout: it sets the time-out of a context, in milliseconds. Only on
 	// macOS. timeout: The time-out in milliseconds.
 	SetTimeout(ctx Context, timeout uint32) Code
+
+	// State is the equivalent of SCardState: it tells the state of the card, the protocol in use and the ATR. It
+	// may block. Only on Windows. The lower 16 bits of state are CardState flags, the upper 16 an event counter
+	// where the platform has one.
+	State(card Card, atr []byte) (state, protocol uint32, n int, rc Code)
 
 	// Status is the equivalent of SCardStatus: it tells the reader's names, the state of the card, the protocol in
 	// use and the ATR. It may block. The lower 16 bits of state are CardState flags, the upper 16 an event counter
@@ -157,6 +331,12 @@ type Backend interface {
 	// https://pcsclite.apdu.fr/api/group__API.html
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardtransmit
 	Transmit(card Card, pci uint32, send, recv []byte) (n int, rc Code)
+
+	// WriteCache is the equivalent of SCardWriteCache: it writes an item of a card to the cache of the service. It
+	// may block. Only on Windows, since Windows Vista. cardID: The card that the item is of. freshness: The
+	// revision of the item. name: The name of the item.
+	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardwritecachew
+	WriteCache(ctx Context, cardID GUID, freshness uint32, name string, data []byte) Code
 }
 
 // Unimplemented is a Backend whose every method gives ErrUnsupportedFunction. Backends embed it, so that they
@@ -164,6 +344,26 @@ type Backend interface {
 type Unimplemented struct{}
 
 var _ Backend = Unimplemented{}
+
+// AccessNewReaderEvent is not implemented.
+func (Unimplemented) AccessNewReaderEvent() (handle uintptr, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// AccessStartedEvent is not implemented.
+func (Unimplemented) AccessStartedEvent() (handle uintptr, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// AddReaderToGroup is not implemented.
+func (Unimplemented) AddReaderToGroup(ctx Context, reader, group string) Code {
+	return ErrUnsupportedFunction
+}
+
+// Audit is not implemented.
+func (Unimplemented) Audit(ctx Context, event uint32) Code {
+	return ErrUnsupportedFunction
+}
 
 // BeginTransaction is not implemented.
 func (Unimplemented) BeginTransaction(card Card) Code {
@@ -205,6 +405,21 @@ func (Unimplemented) EstablishContext(scope uint32) (ctx Context, rc Code) {
 	return 0, ErrUnsupportedFunction
 }
 
+// ForgetCardType is not implemented.
+func (Unimplemented) ForgetCardType(ctx Context, cardType string) Code {
+	return ErrUnsupportedFunction
+}
+
+// ForgetReader is not implemented.
+func (Unimplemented) ForgetReader(ctx Context, reader string) Code {
+	return ErrUnsupportedFunction
+}
+
+// ForgetReaderGroup is not implemented.
+func (Unimplemented) ForgetReaderGroup(ctx Context, group string) Code {
+	return ErrUnsupportedFunction
+}
+
 // FreeMemory is not implemented.
 func (Unimplemented) FreeMemory(ctx Context, mem uintptr) Code {
 	return ErrUnsupportedFunction
@@ -215,14 +430,69 @@ func (Unimplemented) GetAttrib(card Card, id uint32, attr []byte) (n int, rc Cod
 	return 0, ErrUnsupportedFunction
 }
 
+// GetCardTypeProviderName is not implemented.
+func (Unimplemented) GetCardTypeProviderName(ctx Context, cardType string, provider uint32, name []byte) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// GetDeviceTypeID is not implemented.
+func (Unimplemented) GetDeviceTypeID(ctx Context, reader string) (deviceType uint32, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// GetProviderID is not implemented.
+func (Unimplemented) GetProviderID(ctx Context, cardType string) (provider GUID, rc Code) {
+	return GUID{}, ErrUnsupportedFunction
+}
+
+// GetReaderDeviceInstanceID is not implemented.
+func (Unimplemented) GetReaderDeviceInstanceID(ctx Context, reader string, instance []byte) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// GetReaderIcon is not implemented.
+func (Unimplemented) GetReaderIcon(ctx Context, reader string, icon []byte) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
 // GetStatusChange is not implemented.
 func (Unimplemented) GetStatusChange(ctx Context, timeout uint32, states []ReaderState) Code {
+	return ErrUnsupportedFunction
+}
+
+// GetTransmitCount is not implemented.
+func (Unimplemented) GetTransmitCount(card Card) (count uint32, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// IntroduceCardType is not implemented.
+func (Unimplemented) IntroduceCardType(ctx Context, cardType string, primaryProvider *GUID, interfaces []GUID, atr, mask []byte) Code {
+	return ErrUnsupportedFunction
+}
+
+// IntroduceReader is not implemented.
+func (Unimplemented) IntroduceReader(ctx Context, reader, device string) Code {
+	return ErrUnsupportedFunction
+}
+
+// IntroduceReaderGroup is not implemented.
+func (Unimplemented) IntroduceReaderGroup(ctx Context, group string) Code {
 	return ErrUnsupportedFunction
 }
 
 // IsValidContext is not implemented.
 func (Unimplemented) IsValidContext(ctx Context) Code {
 	return ErrUnsupportedFunction
+}
+
+// ListCards is not implemented.
+func (Unimplemented) ListCards(ctx Context, atr []byte, interfaces []GUID, cardTypes []byte) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// ListInterfaces is not implemented.
+func (Unimplemented) ListInterfaces(ctx Context, cardType string, interfaces []GUID) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
 }
 
 // ListReaderGroups is not implemented.
@@ -235,13 +505,53 @@ func (Unimplemented) ListReaders(ctx Context, groups []string, readers []byte) (
 	return 0, ErrUnsupportedFunction
 }
 
+// ListReadersWithDeviceInstanceID is not implemented.
+func (Unimplemented) ListReadersWithDeviceInstanceID(ctx Context, instance string, readers []byte) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
+// LocateCards is not implemented.
+func (Unimplemented) LocateCards(ctx Context, cardTypes []string, states []ReaderState) Code {
+	return ErrUnsupportedFunction
+}
+
+// LocateCardsByATR is not implemented.
+func (Unimplemented) LocateCardsByATR(ctx Context, masks []ATRMask, states []ReaderState) Code {
+	return ErrUnsupportedFunction
+}
+
+// ReadCache is not implemented.
+func (Unimplemented) ReadCache(ctx Context, cardID GUID, freshness uint32, name string, data []byte) (n int, rc Code) {
+	return 0, ErrUnsupportedFunction
+}
+
 // Reconnect is not implemented.
 func (Unimplemented) Reconnect(card Card, shareMode, preferredProtocols, initialization uint32) (activeProtocol uint32, rc Code) {
 	return 0, ErrUnsupportedFunction
 }
 
+// ReleaseAllEvents is not implemented.
+func (Unimplemented) ReleaseAllEvents() Code {
+	return ErrUnsupportedFunction
+}
+
 // ReleaseContext is not implemented.
 func (Unimplemented) ReleaseContext(ctx Context) Code {
+	return ErrUnsupportedFunction
+}
+
+// ReleaseNewReaderEvent is not implemented.
+func (Unimplemented) ReleaseNewReaderEvent() Code {
+	return ErrUnsupportedFunction
+}
+
+// ReleaseStartedEvent is not implemented.
+func (Unimplemented) ReleaseStartedEvent() Code {
+	return ErrUnsupportedFunction
+}
+
+// RemoveReaderFromGroup is not implemented.
+func (Unimplemented) RemoveReaderFromGroup(ctx Context, reader, group string) Code {
 	return ErrUnsupportedFunction
 }
 
@@ -250,9 +560,19 @@ func (Unimplemented) SetAttrib(card Card, id uint32, attr []byte) Code {
 	return ErrUnsupportedFunction
 }
 
+// SetCardTypeProviderName is not implemented.
+func (Unimplemented) SetCardTypeProviderName(ctx Context, cardType string, provider uint32, name string) Code {
+	return ErrUnsupportedFunction
+}
+
 // SetTimeout is not implemented.
 func (Unimplemented) SetTimeout(ctx Context, timeout uint32) Code {
 	return ErrUnsupportedFunction
+}
+
+// State is not implemented.
+func (Unimplemented) State(card Card, atr []byte) (state, protocol uint32, n int, rc Code) {
+	return 0, 0, 0, ErrUnsupportedFunction
 }
 
 // Status is not implemented.
@@ -268,4 +588,9 @@ func (Unimplemented) StringifyError(code Code) string {
 // Transmit is not implemented.
 func (Unimplemented) Transmit(card Card, pci uint32, send, recv []byte) (n int, rc Code) {
 	return 0, ErrUnsupportedFunction
+}
+
+// WriteCache is not implemented.
+func (Unimplemented) WriteCache(ctx Context, cardID GUID, freshness uint32, name string, data []byte) Code {
+	return ErrUnsupportedFunction
 }

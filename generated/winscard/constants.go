@@ -2,6 +2,16 @@
 
 package winscard
 
+// AuditEvent: What Audit writes to the log of Windows.
+type AuditEvent uint32
+
+const (
+	// AuditCHVFailure is SCARD_AUDIT_CHV_FAILURE. The card holder's verification failed.
+	AuditCHVFailure AuditEvent = 0
+	// AuditCHVSuccess is SCARD_AUDIT_CHV_SUCCESS. The card holder was verified.
+	AuditCHVSuccess AuditEvent = 1
+)
+
 // Bits that old releases of pcsc-lite had for events of a card; the headers do not say what would give them.
 const (
 	// CardWasReset is SCARD_RESET. The card was reset.
@@ -180,6 +190,11 @@ const (
 	ProviderPrimary Provider = 1
 	// ProviderCSP is SCARD_PROVIDER_CSP. The cryptographic service provider of a card, given by name.
 	ProviderCSP Provider = 2
+	// ProviderKSP is SCARD_PROVIDER_KSP. The key storage provider of a card, given by name.
+	ProviderKSP Provider = 3
+	// ProviderCardModule is SCARD_PROVIDER_CARD_MODULE. The module of a card that the base providers use, given by
+	// name.
+	ProviderCardModule Provider = 0x80000001
 )
 
 // ReaderType: How a reader is attached; the upper half of AttrChannelID has these values, and newer ones.

@@ -2,6 +2,31 @@
 
 package winscard
 
+var auditEventNames = [...]valueName{
+	{uint32(AuditCHVFailure), "chv-failure"},
+	{uint32(AuditCHVSuccess), "chv-success"},
+}
+
+// String returns the name of the value.
+func (v AuditEvent) String() string {
+	return enumText("AuditEvent", uint32(v), auditEventNames[:])
+}
+
+// MarshalText implements encoding.TextMarshaler with the names of String.
+func (v AuditEvent) MarshalText() ([]byte, error) {
+	return []byte(v.String()), nil
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler; it takes the names of String.
+func (v *AuditEvent) UnmarshalText(text []byte) error {
+	u, err := parseEnum("AuditEvent", string(text), auditEventNames[:])
+	if err != nil {
+		return err
+	}
+	*v = AuditEvent(u)
+	return nil
+}
+
 var cardStateNames = [...]valueName{
 	{uint32(CardUnknown), "unknown"},
 	{uint32(CardAbsent), "absent"},
@@ -170,6 +195,8 @@ func (v *Protocol) UnmarshalText(text []byte) error {
 var providerNames = [...]valueName{
 	{uint32(ProviderPrimary), "primary"},
 	{uint32(ProviderCSP), "csp"},
+	{uint32(ProviderKSP), "ksp"},
+	{uint32(ProviderCardModule), "card-module"},
 }
 
 // String returns the name of the value.

@@ -94,6 +94,17 @@ func (c Code) Is(target error) bool {
 	return ok && slices.Contains(i.is, other)
 }
 
+// HandleCode is the code of a function that gives a handle of the system: where there is none, the system's reason.
+func HandleCode(handle uintptr, reason uint32) Code {
+	switch {
+	case handle != 0:
+		return Success
+	case reason == 0:
+		return ErrInternalError
+	}
+	return Code(reason)
+}
+
 // NeededLength returns the length that came with a code: a number of bytes when the code is success, or says that the
 // buffer was too small; otherwise 0, for then the length means nothing.
 func NeededLength(n int, rc Code) int {
