@@ -153,6 +153,25 @@ func (t *Transaction) End(disposition Disposition) error {
 	return err
 }
 
+// Cancel gives up the transaction without a word to the card. It is the equivalent of SCardCancelTransaction, which only
+// macOS has: elsewhere the error is errors.ErrUnsupported, and the transaction goes on. End([LeaveCard]) does as much on
+// every platform.
+//
+// It blocks while another call on the card is under way. With every other error the transaction is over.
+func (t *Transaction) Cancel() error {
+	defer runtime.KeepAlive(t)
+	ended, err := t.target().endBy(opCancelTransaction, func(s *cardState) winscard.Code {
+		return s.backend.CancelTransaction(s.handle)
+	})
+	switch {
+	case ended:
+		t.cleanup.Stop()
+	case err == nil:
+		return invalidUse(opCancelTransaction, t.Reader(), "use of an ended Transaction")
+	}
+	return err
+}
+
 // Close is End([LeaveCard]), except that it is no error if the transaction is over already.
 func (t *Transaction) Close() error {
 	defer runtime.KeepAlive(t)
@@ -288,24 +307,37 @@ func lateBegin(s *cardState) {
 
 // end ends the transaction. It says false if the transaction is over already.
 func (t target) end(disposition Disposition) (bool, error) {
+	if disposition > EjectCard {
+		return t.endBy(opEndTransaction, nil)
+	}
+	return t.endBy(opEndTransaction, func(s *cardState) winscard.Code {
+		return s.backend.EndTransaction(s.handle, uint32(disposition))
+	})
+}
+
+// endBy is end with the call that ends the transaction; there is none for a disposition that does not exist.
+func (t target) endBy(op string, call func(*cardState) winscard.Code) (bool, error) {
 	s := t.cardState
 	if s == nil {
-		return false, invalidUse(opEndTransaction, "", "use of a nil or zero Transaction")
+		return false, invalidUse(op, "", "use of a nil or zero Transaction")
 	}
 	s.lock.acquire(nil)
 	defer s.lock.release()
 	switch {
 	case s.closed || s.tx != t.tx:
 		return false, nil
-	case disposition > EjectCard:
-		return false, s.refuse(opEndTransaction, ErrInvalidValue, "no such disposition")
+	case call == nil:
+		return false, s.refuse(op, ErrInvalidValue, "no such disposition")
 	}
-	rc := s.backend.EndTransaction(s.handle, uint32(disposition))
+	rc := call(s)
+	if rc == winscard.ErrUnsupportedFunction {
+		return false, s.failed(op, rc)
+	}
 	// Even if it failed: pcsc-lite gives up the transaction when the card was reset or removed, and where it does not
 	// the connection is of no use.
 	s.endTransaction()
 	if rc != winscard.Success {
-		return true, s.failed(opEndTransaction, rc)
+		return true, s.failed(op, rc)
 	}
 	return true, nil
 }

@@ -9,6 +9,7 @@ const (
 	opAudit                           = "SCardAudit"
 	opBeginTransaction                = "SCardBeginTransaction"
 	opCancel                          = "SCardCancel"
+	opCancelTransaction               = "SCardCancelTransaction"
 	opConnect                         = "SCardConnect"
 	opControl                         = "SCardControl"
 	opDisconnect                      = "SCardDisconnect"

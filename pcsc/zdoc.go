@@ -68,7 +68,7 @@
 //     errors.ErrUnsupported.
 //   - SCardAudit is there on Windows, and may be missing there too; elsewhere the error is
 //     errors.ErrUnsupported.
-//   - SCardCancelTransaction is there on macOS; only backends have it, no method uses it.
+//   - SCardCancelTransaction is there on macOS; elsewhere the error is errors.ErrUnsupported.
 //   - SCardForgetCardType is there on Windows, and may be missing there too; elsewhere the error is
 //     errors.ErrUnsupported.
 //   - SCardForgetReader is there on Windows, and may be missing there too; elsewhere the error is
