@@ -133,6 +133,7 @@ func ExampleCard_Attributes() {
 	// Output:
 	// SCARD_ATTR_VENDOR_NAME is gopcsc
 	// SCARD_ATTR_VENDOR_IFD_VERSION is 1.0.0
+	// SCARD_ATTR_CHANNEL_ID is usb 257
 	// SCARD_ATTR_MAXINPUT is 65548 byte
 	// SCARD_ATTR_ICC_PRESENCE is 2
 	// SCARD_ATTR_ICC_INTERFACE_STATUS is true

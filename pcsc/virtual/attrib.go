@@ -1,6 +1,10 @@
 package virtual
 
-import "github.com/gopcsc/gopcsc/generated/winscard"
+import (
+	"encoding/binary"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
 
 // Controller is a reader's driver, as far as Control goes. It may also be an [AttribSetter].
 //
@@ -150,9 +154,9 @@ func (s *Service) drive(card winscard.Card, op Op, in []byte, tooLong bool, call
 // GetAttrib writes an attribute of the reader or its card and returns its length; an empty attr asks for the length.
 // Attributes that the reader does not have give ErrUnsupportedFeature. Strings end with a NUL, which counts.
 //
-// Every reader has the ATR (empty without a card), its name as friendly name and system name, the vendor name, the
-// version, the longest input, and the presence and interface state of the card; [Reader.SetAttribute] changes and adds
-// some. It does not wait for another connection's lock but returns ErrSharingViolation. As in libpcsclite, a buffer
+// Every reader has what pcscd and its CCID driver answer: the ATR (empty without a card), its name as friendly name and
+// system name, the vendor name, the version, the serial number if it has one, the channel, the longest input, and the
+// presence and interface state of the card; [Reader.SetAttribute] changes and adds some. It does not wait for another connection's lock but returns ErrSharingViolation. As in libpcsclite, a buffer
 // over 264 bytes gives ErrInsufficientBuffer.
 func (s *Service) GetAttrib(card winscard.Card, id uint32, attr []byte) (int, winscard.Code) {
 	s.mu.Lock()
@@ -206,6 +210,10 @@ func (r *Reader) attribute(id uint32) ([]byte, bool) {
 		return []byte("gopcsc\x00"), true
 	case winscard.AttrVendorIFDVersion:
 		return []byte{0, 0, 0, 1}, true // 1.0.0, the major number in the highest byte, little-endian
+	case winscard.AttrVendorIFDSerialNo:
+		return append([]byte(r.serial), 0), r.serial != ""
+	case winscard.AttrChannelID: // as of a USB device: bus 1, and an address
+		return binary.NativeEndian.AppendUint32(nil, 0x0020<<16|1<<8|uint32(r.number+1)), true
 	case winscard.AttrMaxInput:
 		return []byte{maxExtended & 0xFF, maxExtended >> 8 & 0xFF, maxExtended >> 16, 0}, true
 	case winscard.AttrICCPresence:

@@ -1,6 +1,7 @@
 package virtual_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,7 @@ func TestGetAttrib(t *testing.T) {
 		0x00010102:                              "\x00\x00\x00\x01",
 		0x00010103:                              "0001",
 		0x0007A007:                              "\x0C\x00\x01\x00",
+		0x00020110:                              string(binary.NativeEndian.AppendUint32(nil, 0x00200101)),
 		0x00090300:                              "\x02",
 		0x00090301:                              "\x01",
 	} {

@@ -8,13 +8,16 @@ import (
 	"github.com/gopcsc/gopcsc/generated/winscard"
 )
 
-// Reader is a reader of a [Service], with place for one card. [Service.AddReader] makes it. All methods may be called
-// concurrently.
+// Reader is a reader of a [Service], or a slot of one, with place for one card. [Service.AddReader] makes it. All methods
+// may be called concurrently.
 type Reader struct {
 	service *Service
-	name    string // as clients see it
-	number  int    // the first number in name
-	place   int    // in Service.slots; negative when not connected
+	name    string    // as clients see it
+	number  int       // the first number in name
+	slot    int       // the second
+	slots   []*Reader // all of the device
+	serial  string
+	place   int // in Service.slots; negative when not connected
 
 	// Service.mu guards the rest.
 

@@ -1,8 +1,6 @@
 package virtual
 
 import (
-	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -84,76 +82,6 @@ func New(opts ...Option) *Service {
 		}
 	}
 	return s
-}
-
-// AddReader plugs in a reader. As pcscd does, it appends to the name a number that no other reader of the service has
-// and the slot: "Test Reader 00 00", then "Other Reader 01 00". Names that are too long for pcscd (over 121 bytes) are
-// cut, as are names at a NUL.
-//
-// A service takes 16 readers. A further one is ignored, as by pcscd: the result is not nil but never gets connected,
-// and [Reader.Connected] says so.
-func (s *Service) AddReader(name string) *Reader {
-	if i := strings.IndexByte(name, 0); i >= 0 {
-		name = name[:i]
-	}
-	const suffix = len(" 00 00")
-	if limit := maxReaderName - 1 - suffix; len(name) > limit {
-		name = name[:limit]
-	}
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	place := -1
-	var used [maxReaders]bool
-	for i := range s.slots {
-		if r := s.slots[i].reader; r != nil {
-			used[r.number] = true
-		} else if place < 0 {
-			place = i
-		}
-	}
-	r := &Reader{service: s, place: place}
-	r.empty()
-	if place < 0 {
-		r.name = name
-		return r
-	}
-	for used[r.number] {
-		r.number++
-	}
-	r.name = fmt.Sprintf("%s %02X 00", name, r.number)
-	s.slots[place].reader = r
-	s.plugs++
-	s.events.raise()
-	return r
-}
-
-// RemoveReader unplugs a reader and takes out the card that may be in it. Connections to it get ErrInvalidValue from then on
-// (ErrReaderUnavailable from Status), GetStatusChange reports it as unknown and unavailable. A reader that is not
-// connected to the service is ignored.
-func (s *Service) RemoveReader(r *Reader) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r == nil || r.service != s || r.place < 0 {
-		return
-	}
-	s.unplug(r)
-}
-
-// unplug does the work of RemoveReader. The caller holds s.mu.
-func (s *Service) unplug(r *Reader) {
-	for _, h := range r.connections {
-		h.reader = nil
-	}
-	r.forgetClients()
-	r.empty()
-	r.pull()
-	s.slots[r.place].reader = nil
-	r.place = -1
-	s.plugs++
-	s.events.raise()
-	s.released.raise()
-	s.tellPulled(r.last)
 }
 
 // Readers returns the connected readers, in the order of ListReaders.
