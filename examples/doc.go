@@ -10,4 +10,7 @@
 //   - connect-owned, a type that owns a card with all that it needs, where the package allocates;
 //   - cancel, which ends a wait from another goroutine;
 //   - monitor, which watches readers and cards come and go.
+//
+// Package pinclient is a client with its tests, which need no card: docs/testing.md explains them. The folder cards has
+// files that describe virtual cards.
 package examples
