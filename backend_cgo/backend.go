@@ -7,6 +7,7 @@ package backendcgo
 import (
 	"errors"
 	"runtime"
+	"sync"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
 )
@@ -22,7 +23,11 @@ var _ winscard.Backend = (*Backend)(nil)
 // given by hand.
 var open func() winscard.Backend
 
-// Open returns the backend. The library is the one that the program was linked with, no other can be asked for.
+// linked is the one backend.
+var linked = sync.OnceValue(func() winscard.Backend { return open() })
+
+// Open returns the backend, always the same. The library is the one that the program was linked with, no other can be
+// asked for.
 func Open(library string) (winscard.Backend, error) {
 	if open == nil {
 		return nil, errors.New("the program was built with -tags cgo but without cgo on " + runtime.GOOS + "/" +
@@ -31,5 +36,5 @@ func Open(library string) (winscard.Backend, error) {
 	if library != "" {
 		return nil, errors.New("the cgo backend is linked with its PC/SC library and can't load another; build with -tags purego to choose one")
 	}
-	return open(), nil
+	return linked(), nil
 }

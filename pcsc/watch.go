@@ -25,11 +25,11 @@ type Event struct {
 	// Initial says that it did not just happen: it was so already when the watch began, or when the service came up.
 	Initial bool
 
-	// Inferred says that nobody looked at the card. A reader counts insertions and removals, and its counter tells that
-	// a card has come and gone between two looks.
+	// Inferred says that of the event no more is known than that it happened: a card has come and gone between two
+	// looks, which the reader's counter tells, or while the loop's body was busy.
 	Inferred bool
 
-	// Time is when the event was noticed.
+	// Time is when the event was noticed, or the last of those that are told together because the loop's body was busy.
 	Time time.Time
 
 	// Err is why the service is down. CardRemoved and ReaderRemoved have it too if they only mean that: the card may
@@ -99,23 +99,35 @@ func (e Event) String() string {
 //
 // # Nothing is lost
 //
-// The service is only asked while the loop waits, and the answer is compared with what the loop has been told: memory
-// is bounded by the number of readers, however slow the loop's body is. A body that was busy gets all that happened
-// meanwhile, in the order of each reader: readers count insertions and removals, so a card that was pulled and put
-// back shows as CardRemoved and CardInserted, and a card that came and went as a pair marked Inferred. Where there are
-// no counters (macOS), visits that both begin and end while the body is busy are not seen, except that a card
-// with another ATR is known to be another one. The same goes for a reader that was unplugged and plugged in again
-// meanwhile, if its counter does not show it.
+// The service is waited for all the time, also while the loop's body is busy. What happens meanwhile is kept for it by
+// reader, as what it was told and what there is to tell: memory is bounded by the number of readers, however slow the
+// body is and however much happens. A body that was busy gets all of it, in the order of each reader:
+//
+//   - A card that was pulled and put back shows as CardRemoved and CardInserted, and each further card that came and
+//     went as a pair marked Inferred, none forgotten. Readers count insertions and removals, so none is missed that came
+//     and went between two looks either. Where there are no counters (macOS) that one is, except that a card with
+//     another ATR is known to be another one.
+//   - A reader that was unplugged and plugged in again shows as ReaderRemoved and ReaderAdded, with its cards. If that
+//     was more than twice, the times that it was there in between show as one.
+//   - A reader that came and went shows as ReaderAdded and ReaderRemoved. There can be any number of names, so only the
+//     last 64 of these visits are kept.
+//   - Several outages of the service show as one. What was between them is not told.
+//
+// The Time of events that are told together is when the last of them was noticed.
 //
 // On pcsc-lite before 2.3 a reader that is plugged in at the very moment between listing readers and waiting does not
 // end the wait. It is noticed a little later: waits are short after each event and grow to 10 seconds.
 //
 // # The service
 //
-// The watch runs on a native context of its own, and outlives the service. When the service goes down, cards and
-// readers are removed, with Err set, and ServiceDown follows. From then on the watch tries to reach it, at growing
-// intervals ([WithBackoff]); when it does, ServiceUp is followed by what is there, marked Initial. A service that does
-// not run when the watch begins is ServiceDown too. The watch needs no [Context].
+// The watch outlives the service. When the service goes down, cards and readers are removed, with Err set, and
+// ServiceDown follows. From then on the watch tries to reach it, at growing intervals ([WithBackoff]); when it does,
+// ServiceUp is followed by what is there, marked Initial. A service that does not run when the watch begins is
+// ServiceDown too. The watch needs no [Context].
+//
+// A service that refuses the program is down for it: with [ErrSecurityViolation], because of a policy (polkit), or
+// because it has as many clients as it serves. It is tried again like any other, since the reason can pass, as when a
+// session becomes the active one; Err says what can be done.
 //
 // Where the service cannot tell of readers that come (macOS), they are listed at intervals ([WithPollInterval]);
 // cards are waited for everywhere.
@@ -123,12 +135,16 @@ func (e Event) String() string {
 // # The end
 //
 // Leaving the loop ends the watch. It also ends after an error, which is yielded once: when ctx ends, one that wraps
-// ctx's; [ErrUnavailable] if there is no PC/SC library; and what is refused for good, as [ErrSecurityViolation] is. In
-// either case no goroutine and no native context is left. Only a service that hangs can keep the native call that is
-// under way, and its goroutine: after a second the loop ends without it.
+// ctx's; [ErrUnavailable] if there is no PC/SC library; and what trying again does not change, such as a scope or a
+// function that the platform does not have. In either case no goroutine and no native context is left. Only a service
+// that hangs can keep the native call that is under way, and its goroutine: after a second the loop ends without it.
 //
-// Each iteration over the result is a watch of its own. There can be any number at once; each holds one native context,
-// of which pcsc-lite serves 200.
+// # Many watches
+//
+// Each iteration over the result is a watch of its own, which begins with what there is at that moment. There can be any
+// number at once, and each costs next to nothing: watches of the same backend, scope, [WithPollInterval] and
+// [WithBackoff] share one native context and one goroutine, which begin with the first of them and end with the last.
+// pcsc-lite serves 200 native contexts. Watches with tracers, except those of one [Context], share with no other.
 func Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		o := newWatchOptions(opts)
@@ -141,7 +157,8 @@ func Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Event, error] {
 			yield(Event{}, err)
 			return
 		}
-		newWatcher(ctx, nil, b, o).iterate(yield)
+		c := consumer{ctx: ctx, yield: yield}
+		c.watch(b, o)
 	}
 }
 
@@ -154,9 +171,9 @@ func (c *Context) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Even
 	}
 }
 
-// watch is one iteration of Watch. Once everything that was there has been yielded, complete is called, if it is not
-// nil; false ends the watch.
-func (c *Context) watch(ctx context.Context, opts []WatchOption, complete func() bool, yield func(Event, error) bool) {
+// watch is one iteration of Watch. Once everything that was there has been yielded, began is called, if it is not nil;
+// false ends the watch.
+func (c *Context) watch(ctx context.Context, opts []WatchOption, began func() bool, yield func(Event, error) bool) {
 	defer runtime.KeepAlive(c)
 	s, err := c.enter(ctx, opGetStatusChange, "")
 	if err != nil {
@@ -173,9 +190,8 @@ func (c *Context) watch(ctx context.Context, opts []WatchOption, complete func()
 	if !o.scoped {
 		o.scope = Scope(s.scope)
 	}
-	w := newWatcher(ctx, s, s.backend, o)
-	w.complete = complete
-	w.iterate(yield)
+	loop := consumer{ctx: ctx, context: s, yield: yield, began: began}
+	loop.watch(s.backend, o)
 }
 
 // WaitCard waits until one of the named readers holds a card and returns that reader and the card's ATR, which is nil
@@ -183,14 +199,22 @@ func (c *Context) watch(ctx context.Context, opts []WatchOption, complete func()
 // cards it takes the one whose reader the service lists first.
 //
 // The readers need not be there yet, and nor need the service: like [Watch], WaitCard waits for them. It ends with an
-// error for the reasons for which a watch does.
+// error for the reasons for which a watch does. If ctx ends while the service is down, the error says why it is.
 func (c *Context) WaitCard(ctx context.Context, readers ...string) (reader string, atr []byte, err error) {
+	var down error
 	for event, err := range c.Watch(ctx, WithReaders(readers...)) {
-		if err != nil {
+		switch {
+		case err != nil:
+			if e, ok := err.(*Error); ok && down != nil && ctx.Err() != nil {
+				e.Detail = "the service is down: " + down.Error()
+			}
 			return "", nil, err
-		}
-		if event.Kind == CardInserted && !event.Inferred {
+		case event.Kind == CardInserted && !event.Inferred:
 			return event.Reader, event.ATR, nil
+		case event.Kind == ServiceDown:
+			down = event.Err
+		case event.Kind == ServiceUp:
+			down = nil
 		}
 	}
 	return "", nil, &Error{Op: opGetStatusChange, Code: ErrInternalError} // a watch does not just end

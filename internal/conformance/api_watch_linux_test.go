@@ -3,12 +3,15 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -48,6 +51,54 @@ func init() {
 		t.Logf("let go after %v", took)
 		w.close()
 		requireNoWatcher(t)
+	}})
+	watchOutageTests = append(watchOutageTests, apiTest{"Refused", func(t *testing.T, s *apiSuite) {
+		// Whoever listens ends every connection when it has something to say: so
+		// does pcscd to programs that polkit does not allow, and when it has too
+		// many clients.
+		real, ok := s.Service.(*realService)
+		if !ok {
+			return
+		}
+		s.start(t)
+		w := s.watch(t)
+		w.snapshot(s)
+		s.Service.Stop()
+		listener, err := net.Listen("unix", real.Socket())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = listener.Close() })
+		var refused atomic.Int32
+		ended := start(func() error {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return err
+				}
+				refused.Add(1)
+				// The header of the first message, and not all of the rest: so the
+				// client's connection is reset.
+				_, _ = io.ReadFull(conn, make([]byte, 8+1))
+				_ = conn.Close()
+			}
+		})
+		w.down()
+		other := s.watch(t)
+		why := other.down().Err
+		require.ErrorIs(t, why, pcsc.ErrSecurityViolation)
+		require.ErrorContains(t, why, "polkit")
+		began := refused.Load()
+		require.Eventually(t, func() bool { return refused.Load() > began+6 }, patience, 10*time.Millisecond)
+		w.quiet()
+		other.quiet()
+		require.NoError(t, listener.Close())
+		require.Error(t, await(t, ended, "the end of the listener"))
+		s.Service.Restart()
+		for _, w := range []*eventWatch{w, other} {
+			w.expect(pcsc.ServiceUp, "", nil)
+			w.until(pcsc.CardInserted, s.readers[readerB])
+			w.close()
+		}
+		s.Service.Stop()
 	}})
 }
 
@@ -95,7 +146,7 @@ func TestWatchIdle(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 	}
 	var all sync.WaitGroup
-	for _, how := range []string{"up", "down", "no PnP"} {
+	for _, how := range []string{"up", "down", "no PnP", "many"} {
 		all.Go(func() {
 			for try := 1; ; try++ {
 				cmd := exec.Command(program, "-test.run=^TestWatchIdle$", "-test.v=true",
@@ -136,19 +187,26 @@ func idle(t *testing.T, how string, d time.Duration) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), d+time.Second)
 	defer cancel()
-	ended := start(func() (n int) {
-		for range pcsc.Watch(ctx, opts...) {
-			n++
-		}
-		return n
-	})
+	watches := 1
+	if how == "many" {
+		watches = 300
+	}
+	var events atomic.Int32
+	var ended sync.WaitGroup
+	for range watches {
+		ended.Go(func() {
+			for range pcsc.Watch(ctx, opts...) {
+				events.Add(1)
+			}
+		})
+	}
 	time.Sleep(time.Second / 2) // for what is done once
 	before := cpu(t)
 	time.Sleep(d)
 	used := cpu(t) - before
 	cancel()
-	events := await(t, ended, "watch")
-	t.Logf("IDLE %v of processor time in %v, %d events", used, d, events)
+	ended.Wait()
+	t.Logf("IDLE %v of processor time in %v, %d watches, %d events", used, d, watches, events.Load())
 }
 
 // cpu is the processor time that the process has used.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -74,8 +75,19 @@ func (s *apiSuite) watch(t *testing.T, opts ...pcsc.WatchOption) *eventWatch {
 	for _, o := range s.options {
 		opts = append(opts, o)
 	}
+	return newEventWatch(t, cancel, pcsc.Watch(ctx, opts...))
+}
+
+// watchOf begins a watch of a Context.
+func (s *apiSuite) watchOf(t *testing.T, c *pcsc.Context, opts ...pcsc.WatchOption) *eventWatch {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	return newEventWatch(t, cancel, c.Watch(ctx, opts...))
+}
+
+func newEventWatch(t *testing.T, cancel func(), seq iter.Seq2[pcsc.Event, error]) *eventWatch {
 	w := &eventWatch{t: t, cancel: cancel}
-	w.pull, w.stop = iter.Pull2(pcsc.Watch(ctx, opts...))
+	w.pull, w.stop = iter.Pull2(seq)
 	t.Cleanup(w.close)
 	return w
 }
@@ -351,60 +363,83 @@ var watchTests = []apiTest{
 		}
 	}},
 	{"SlowBody", func(t *testing.T, s *apiSuite) {
-		// Everything happens while the watch is not asked.
-		w := s.watch(t)
+		// Everything happens while the loop's body is busy. Another watch tells
+		// when it was noticed.
+		w, other := s.watch(t), s.watch(t)
 		w.snapshot(s)
+		other.snapshot(s)
 		slot := s.readers[readerSlot]
-		_, remove := s.insert(t)
+		insert := func() (*Card, func()) {
+			card, remove := s.insert(t)
+			other.until(pcsc.CardInserted, slot)
+			return card, func() {
+				remove()
+				other.until(pcsc.CardRemoved, slot)
+			}
+		}
+		_, remove := insert()
 		remove()
 		require.True(t, w.expect(pcsc.CardInserted, slot, nil).Inferred)
 		require.True(t, w.expect(pcsc.CardRemoved, slot, nil).Inferred)
-		first, remove := s.insert(t)
+		first, remove := insert()
 		w.expect(pcsc.CardInserted, slot, first.ATR())
 		remove()
-		other, remove := s.insert(t)
+		last, remove := insert()
 		w.expect(pcsc.CardRemoved, slot, first.ATR())
-		w.expect(pcsc.CardInserted, slot, other.ATR())
+		w.expect(pcsc.CardInserted, slot, last.ATR())
 		remove()
-		_, remove = s.insert(t)
+		_, remove = insert()
 		remove()
-		w.expect(pcsc.CardRemoved, slot, other.ATR())
-		w.expect(pcsc.CardInserted, slot, nil)
-		w.expect(pcsc.CardRemoved, slot, nil)
+		w.expect(pcsc.CardRemoved, slot, last.ATR())
+		require.True(t, w.expect(pcsc.CardInserted, slot, nil).Inferred)
+		require.True(t, w.expect(pcsc.CardRemoved, slot, nil).Inferred)
 		w.quiet()
 	}},
 	{"Many", func(t *testing.T, s *apiSuite) {
+		// More than pcscd serves clients; half of them are a Context's.
 		c := s.context(t)
-		const many = 20
-		events := make([]chan string, many)
-		ctx, cancel := context.WithCancel(t.Context())
-		var ended sync.WaitGroup
-		defer ended.Wait()
-		defer cancel()
-		for i := range events {
-			events[i] = make(chan string, 100)
-			ended.Go(func() {
-				for e, err := range c.Watch(ctx, pcsc.WithReaders(s.readers[readerSlot])) {
-					if err == nil {
-						events[i] <- e.String()
-					}
-				}
-			})
-		}
-		expect := func(format string, args ...any) {
-			t.Helper()
-			for i := range events {
-				require.Equal(t, fmt.Sprintf(format, args...), await(t, events[i], "event"))
+		const many = 300
+		var watches []*eventWatch
+		before := runtime.NumGoroutine()
+		for i := range many {
+			opts := []pcsc.WatchOption{}
+			if i%3 != 0 {
+				opts = append(opts, pcsc.WithReaders(s.readers[readerSlot]))
 			}
+			of := s.watch
+			if i%2 == 0 {
+				of = func(t *testing.T, opts ...pcsc.WatchOption) *eventWatch { return s.watchOf(t, c, opts...) }
+			}
+			w := of(t, opts...)
+			if i%3 != 0 {
+				require.True(t, w.expect(pcsc.ReaderAdded, s.readers[readerSlot], nil).Initial)
+			} else {
+				w.snapshot(s)
+			}
+			watches = append(watches, w)
 		}
+		t.Logf("%d watches with their loops are %d goroutines", many, runtime.NumGoroutine()-before)
+		require.LessOrEqual(t, runtime.NumGoroutine()-before, many+1, "one for each loop, and one")
 		slot := s.readers[readerSlot]
-		expect("reader added %q", slot)
 		for range 2 {
 			card, remove := s.insert(t)
-			expect("card inserted %q % X", slot, card.ATR())
+			for _, w := range watches {
+				w.expect(pcsc.CardInserted, slot, card.ATR())
+			}
 			remove()
-			expect("card removed %q % X", slot, card.ATR())
+			for _, w := range watches {
+				w.expect(pcsc.CardRemoved, slot, card.ATR())
+			}
 		}
+		// There is room for others.
+		other := s.context(t)
+		require.NoError(t, second(other.ListReaders(t.Context())))
+		for _, w := range watches[:many-1] {
+			w.close()
+		}
+		card, remove := s.insert(t)
+		watches[many-1].expect(pcsc.CardInserted, slot, card.ATR())
+		remove()
 	}},
 	{"Latency", func(t *testing.T, s *apiSuite) {
 		// Against a plain wait, which is the least that is possible.
