@@ -15,6 +15,7 @@ type client struct {
 	connections []*connection
 	waits       []chan winscard.Code // one for each GetStatusChange that is waiting, with room for one code
 	dead        bool                 // the service that it belonged to was stopped
+	windows     bool                 // sees the service as Windows': see Service.Windows
 	polls       bool                 // libpcsclite's: it asks again by itself while another connection has the lock
 }
 

@@ -34,10 +34,16 @@
 //   - [DemoCard], a small application with a PIN;
 //   - package filesystem, a card with files, records and PINs after ISO/IEC 7816-4.
 //
+// # PIN pads
+//
+// [Reader.SetPINPad] gives a reader a keypad: it then serves PC/SC part 10, and the test plays the user who enters the
+// PIN, cancels, or does not come. [Reader.SetController] takes any other driver.
+//
 // # Behaviour
 //
 // The service behaves as pcsc-lite (libpcsclite and pcscd 1.9.9), down to the return codes and to the order in which
-// arguments are checked; where pcsc-lite differs from Windows, pcsc-lite wins. In particular:
+// arguments are checked; where pcsc-lite differs from Windows, pcsc-lite wins, unless a program gets the view of the
+// service that [Service.Windows] returns. In particular:
 //
 //   - ShareDirect is shared, not exclusive, and works without a card. Connect reports a sharing violation at once when
 //     the reader is held exclusively, but waits for the end of another connection's transaction. Transmit, Status,
@@ -61,7 +67,7 @@
 //
 // # Time
 //
-// The service starts no goroutine (a [RestartService] that takes a while does) and uses package time for all waiting, so it works within a testing/synctest bubble,
+// The service keeps no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble,
 // with package pcsc on top of it: create both inside. A wait of an hour, or a card that takes a minute for an answer,
 // takes no time there, and always the same:
 //

@@ -100,7 +100,7 @@ func (s *Service) GetStatusChange(ctx winscard.Context, timeout uint32, states [
 		return rc
 	}
 	for i := range states {
-		if s.place(states[i].Reader) < 0 && !isPnP(states[i].Reader) {
+		if s.place(states[i].Reader) < 0 && !isPnP(states[i].Reader) && !c.windows {
 			return winscard.ErrUnknownReader
 		}
 	}
@@ -123,7 +123,7 @@ func (s *Service) GetStatusChange(ctx winscard.Context, timeout uint32, states [
 	for {
 		changed := false
 		for i := range states {
-			if !ignored(&states[i]) && s.observe(&states[i], &readers) {
+			if !ignored(&states[i]) && s.observe(c, &states[i], &readers) {
 				changed = true
 			}
 		}
@@ -202,7 +202,7 @@ func (s *Service) count() (n int) {
 
 // observe writes what is so of a reader to state and reports whether that differs from what the caller knows. readers
 // is the number of readers that a PnP notification last told. The caller holds s.mu.
-func (s *Service) observe(state *winscard.ReaderState, readers *int) bool {
+func (s *Service) observe(c *client, state *winscard.ReaderState, readers *int) bool {
 	var (
 		current = winscard.State(state.CurrentState)
 		event   winscard.State
@@ -213,6 +213,13 @@ func (s *Service) observe(state *winscard.ReaderState, readers *int) bool {
 
 	place := s.place(state.Reader)
 	switch {
+	case place < 0 && isPnP(state.Reader) && c.windows:
+		n := uint32(s.count())
+		event = winscard.State(n << 16)
+		note(n != uint32(current)>>16)
+	case place < 0 && c.windows:
+		event = winscard.StateUnknown | winscard.StateIgnore
+		note(!knows(winscard.StateUnknown))
 	case place < 0 && isPnP(state.Reader):
 		n := s.count()
 		note(n != *readers)

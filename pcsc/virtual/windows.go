@@ -1,0 +1,245 @@
+package virtual
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
+
+// Windows returns the service as the Smart Card service of Windows shows itself to a program, by way of this project's
+// backend: for tests, on any platform, of what a program does there. It is the same service, with the same readers and
+// cards; programs that use it and others can share a card. What differs is:
+//
+//   - Codes: an invalid handle is ERROR_INVALID_HANDLE. Control, GetAttrib and SetAttrib give ERROR_NOT_SUPPORTED for
+//     what the driver does not know, and ERROR_INSUFFICIENT_BUFFER. On contexts that died with the service calls return
+//     ErrServiceStopped.
+//   - Status: a card whose protocol is settled has CardSpecific in place of CardNegotiable, and there is no counter.
+//   - GetStatusChange: a reader that does not exist is no error but has StateUnknown, StateIgnore and StateChanged. The
+//     pseudo reader `\\?PnP?\Notification` has the number of readers in the upper 16 bits, and changes when the caller's
+//     CurrentState has another number there; with 0 it returns at once if there is a reader.
+//   - ListReaders: only the groups SCard$DefaultReaders and SCard$AllReaders have readers.
+//   - While another connection is in a transaction, Reconnect, and Disconnect with a reset, return ErrSharingViolation
+//     and do not wait.
+//   - A card to which its owner sends nothing for five seconds in a transaction is reset, and the transaction is over.
+//
+// Names of readers are pcscd's all the same, and the functions that only Windows has return ErrUnsupportedFunction.
+func (s *Service) Windows() winscard.Backend {
+	return &windows{Service: s, idle: map[winscard.Card]*time.Timer{}}
+}
+
+// windowsPatience is for how long a transaction may be idle.
+const windowsPatience = 5 * time.Second
+
+type windows struct {
+	*Service
+
+	mu   sync.Mutex
+	idle map[winscard.Card]*time.Timer // of transactions; each resets the card when it fires
+}
+
+// code is Windows' for a code of pcscd's.
+func (w *windows) code(rc winscard.Code) winscard.Code {
+	switch rc {
+	case winscard.ErrInvalidHandle:
+		return winscard.ErrWinInvalidHandle
+	case winscard.ErrNoService:
+		return winscard.ErrServiceStopped
+	}
+	return rc
+}
+
+// driverCode is Windows' for a code that the driver may have given.
+func (w *windows) driverCode(rc winscard.Code) winscard.Code {
+	switch rc {
+	case winscard.ErrUnsupportedFeature:
+		return winscard.ErrWinNotSupported
+	case winscard.ErrInsufficientBuffer:
+		return winscard.ErrWinInsufficientBuffer
+	}
+	return w.code(rc)
+}
+
+func (w *windows) EstablishContext(scope uint32) (winscard.Context, winscard.Code) {
+	ctx, rc := w.Service.EstablishContext(scope)
+	if rc == winscard.Success {
+		w.Service.mu.Lock()
+		defer w.Service.mu.Unlock()
+		if c := w.clients[ctx]; c != nil {
+			c.windows = true
+		}
+	}
+	return ctx, rc
+}
+
+func (w *windows) ReleaseContext(ctx winscard.Context) winscard.Code {
+	return w.code(w.Service.ReleaseContext(ctx))
+}
+
+func (w *windows) IsValidContext(ctx winscard.Context) winscard.Code {
+	return w.code(w.Service.IsValidContext(ctx))
+}
+
+func (w *windows) FreeMemory(ctx winscard.Context, mem uintptr) winscard.Code {
+	return w.code(w.Service.FreeMemory(ctx, mem))
+}
+
+func (w *windows) Cancel(ctx winscard.Context) winscard.Code { return w.code(w.Service.Cancel(ctx)) }
+
+func (w *windows) ListReaders(ctx winscard.Context, groups []string, readers []byte) (int, winscard.Code) {
+	n, rc := w.Service.ListReaders(ctx, groups, readers)
+	filled := slices.ContainsFunc(groups, func(g string) bool {
+		return strings.EqualFold(g, winscard.DefaultReaders) || strings.EqualFold(g, winscard.AllReaders)
+	})
+	if len(groups) > 0 && !filled && (rc == winscard.Success || rc == winscard.ErrInsufficientBuffer) {
+		clear(readers)
+		return 0, winscard.ErrNoReadersAvailable
+	}
+	return n, w.code(rc)
+}
+
+func (w *windows) ListReaderGroups(ctx winscard.Context, groups []byte) (int, winscard.Code) {
+	n, rc := w.Service.ListReaderGroups(ctx, groups)
+	return n, w.code(rc)
+}
+
+func (w *windows) GetStatusChange(ctx winscard.Context, timeout uint32, states []winscard.ReaderState) winscard.Code {
+	rc := w.Service.GetStatusChange(ctx, timeout, states)
+	if rc == winscard.ErrCommError { // the service has stopped in the meantime
+		return winscard.ErrServiceStopped
+	}
+	return w.code(rc)
+}
+
+func (w *windows) Connect(ctx winscard.Context, reader string, share, protocols uint32) (winscard.Card, uint32, winscard.Code) {
+	card, protocol, rc := w.Service.Connect(ctx, reader, share, protocols)
+	return card, protocol, w.code(rc)
+}
+
+// locked reports whether another connection is in a transaction.
+func (w *windows) locked(card winscard.Card) bool {
+	w.Service.mu.Lock()
+	defer w.Service.mu.Unlock()
+	h, rc := w.connection(card)
+	return rc == winscard.Success && h.reader != nil && h.reader.lockedOut(h)
+}
+
+func (w *windows) Reconnect(card winscard.Card, share, protocols, initialization uint32) (uint32, winscard.Code) {
+	if w.locked(card) {
+		return 0, winscard.ErrSharingViolation
+	}
+	protocol, rc := w.Service.Reconnect(card, share, protocols, initialization)
+	return protocol, w.code(rc)
+}
+
+func (w *windows) Disconnect(card winscard.Card, disposition uint32) winscard.Code {
+	if winscard.Disposition(disposition) != winscard.LeaveCard && w.locked(card) {
+		return winscard.ErrSharingViolation
+	}
+	rc := w.Service.Disconnect(card, disposition)
+	if rc == winscard.Success {
+		w.forget(card)
+	}
+	return w.code(rc)
+}
+
+func (w *windows) BeginTransaction(card winscard.Card) winscard.Code {
+	rc := w.Service.BeginTransaction(card)
+	if rc == winscard.Success {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if t := w.idle[card]; t != nil {
+			t.Reset(windowsPatience)
+		} else {
+			w.idle[card] = time.AfterFunc(windowsPatience, func() { w.expire(card) })
+		}
+	}
+	return w.code(rc)
+}
+
+func (w *windows) EndTransaction(card winscard.Card, disposition uint32) winscard.Code {
+	rc := w.Service.EndTransaction(card, disposition)
+	w.Service.mu.Lock()
+	h, _ := w.connection(card)
+	over := h == nil || h.reader == nil || h.reader.owner != h
+	w.Service.mu.Unlock()
+	if over {
+		w.forget(card)
+	}
+	return w.code(rc)
+}
+
+// forget stops the clock of a transaction.
+func (w *windows) forget(card winscard.Card) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t := w.idle[card]; t != nil {
+		t.Stop()
+		delete(w.idle, card)
+	}
+}
+
+// used starts the clock of a transaction, if there is one, anew.
+func (w *windows) used(card winscard.Card) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if t := w.idle[card]; t != nil {
+		t.Reset(windowsPatience)
+	}
+}
+
+// expire ends an idle transaction and resets the card.
+func (w *windows) expire(card winscard.Card) {
+	s := w.Service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h, rc := s.connection(card)
+	if rc != winscard.Success || h.reader == nil || h.reader.owner != h {
+		w.forget(card)
+		return
+	}
+	r := h.reader
+	if r.inserted != nil && r.inserted.line.busy {
+		w.used(card) // it is at work
+		return
+	}
+	w.forget(card)
+	r.owner, r.locks = nil, 0
+	r.notify(eventReset)
+	s.released.raise()
+	s.repower(r, warmReset, func() winscard.Code { return winscard.Success })
+}
+
+func (w *windows) Transmit(card winscard.Card, pci uint32, send, recv []byte) (int, winscard.Code) {
+	w.used(card)
+	n, rc := w.Service.Transmit(card, pci, send, recv)
+	w.used(card)
+	return n, w.code(rc)
+}
+
+func (w *windows) Control(card winscard.Card, code uint32, in, out []byte) (int, winscard.Code) {
+	w.used(card)
+	n, rc := w.Service.Control(card, code, in, out)
+	w.used(card)
+	return n, w.driverCode(rc)
+}
+
+func (w *windows) GetAttrib(card winscard.Card, id uint32, attr []byte) (int, winscard.Code) {
+	n, rc := w.Service.GetAttrib(card, id, attr)
+	return n, w.driverCode(rc)
+}
+
+func (w *windows) SetAttrib(card winscard.Card, id uint32, attr []byte) winscard.Code {
+	return w.driverCode(w.Service.SetAttrib(card, id, attr))
+}
+
+func (w *windows) Status(card winscard.Card, readers, atr []byte) (int, uint32, uint32, int, winscard.Code) {
+	n, state, protocol, m, rc := w.Service.Status(card, readers, atr)
+	state &= 0xFFFF
+	if protocol != 0 && state&uint32(winscard.CardNegotiable) != 0 {
+		state = state&^uint32(winscard.CardNegotiable) | uint32(winscard.CardSpecific)
+	}
+	return n, state, protocol, m, w.code(rc)
+}
