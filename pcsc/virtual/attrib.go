@@ -184,10 +184,10 @@ func (s *Service) GetAttrib(card winscard.Card, id uint32, attr []byte) (int, wi
 		return 0, winscard.ErrUnsupportedFeature
 	case len(attr) == 0:
 		return len(value), winscard.Success
-	case len(attr) < len(value):
+	case copy(attr, value) < len(value):
 		return len(value), winscard.ErrInsufficientBuffer
 	}
-	return copy(attr, value), winscard.Success
+	return len(value), winscard.Success
 }
 
 // attribute finds the value of an attribute. The caller holds s.mu.
@@ -219,7 +219,8 @@ func (r *Reader) attribute(id uint32) ([]byte, bool) {
 	case winscard.AttrICCPresence:
 		return flag(r.has(winscard.CardPresent), 2), true
 	case winscard.AttrICCInterfaceStatus:
-		return flag(r.has(winscard.CardPowered), 1), true
+		r.settle()
+		return flag(r.inserted != nil && r.inserted.line.hasPower(), 1), true
 	}
 	return nil, false
 }

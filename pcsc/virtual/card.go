@@ -100,11 +100,14 @@ type insertion struct {
 // may call the card without holding mu.
 type line struct {
 	busy     bool
-	powered  bool
+	powered  bool   // the card was told so
+	lost     bool   // powered, but it has lost its power since: to be told before it gets some again
 	silent   bool   // by a fault, until the next reset
 	pulled   bool   // powered, but out of its reader: to be told as soon as it is not busy
 	protocol uint32 // of the APDU that keeps it busy
 }
+
+func (l *line) hasPower() bool { return l.powered && !l.lost }
 
 // lineOf finds the line of a card that is or was in a reader, or makes one. The caller holds s.mu.
 func (s *Service) lineOf(card Card, r *Reader) *line {
@@ -139,9 +142,11 @@ const (
 // mu and has waited for the line to be free; mu is released meanwhile, so everything may have changed afterwards.
 func (s *Service) do(in *insertion, what power) (atr []byte) {
 	l, card := in.line, in.card
+	if l.lost && what == warmReset {
+		what = powerUp
+	}
 	l.busy = true
-	l.pulled = false
-	l.silent = false
+	l.pulled, l.lost, l.silent = false, false, false
 	wasPowered := l.powered
 	var hits []hit
 	if what != powerDown {

@@ -105,7 +105,8 @@ func checkDisposition(disposition uint32) winscard.Code {
 // It waits while another connection is in a transaction, but returns ErrSharingViolation at once if another one is
 // exclusive, or if ShareExclusive is asked for and there is another one. It powers up the card if necessary and
 // returns ErrUnpoweredCard if that fails, ErrNoSmartcard without a card, and ErrProtoMismatch if the card offers none
-// of the protocols, or others have already agreed with it on another protocol. T=1 is preferred to T=0.
+// of the protocols, does not come up again after it has lost its power, or others have already agreed with it on
+// another protocol. T=1 is preferred to T=0.
 func (s *Service) Connect(ctx winscard.Context, reader string, shareMode, preferredProtocols uint32) (winscard.Card, uint32, winscard.Code) {
 	if strings.IndexByte(reader, 0) >= 0 {
 		return 0, 0, winscard.ErrInvalidParameter
@@ -169,7 +170,7 @@ func (s *Service) Connect(ctx winscard.Context, reader string, shareMode, prefer
 // prepare finds a reader to connect to, waits until no transaction is in the way, and sees to it that the card has
 // power if the mode requires that. The caller holds s.mu, which is released meanwhile.
 func (s *Service) prepare(c *client, name string, mode winscard.ShareMode) (*Reader, winscard.Code) {
-	var tried *insertion // the card that did not come up
+	waited := false
 	for {
 		if rc := s.alive(c); rc != winscard.Success {
 			return nil, inFlight(rc)
@@ -180,9 +181,10 @@ func (s *Service) prepare(c *client, name string, mode winscard.ShareMode) (*Rea
 			return nil, winscard.ErrUnknownReader
 		case r.has(winscard.CardUnknown):
 			return nil, winscard.ErrReaderUnavailable
-		case r.sharing == exclusive:
+		case r.sharing == exclusive && !waited:
 			return nil, winscard.ErrSharingViolation
 		case r.owner != nil:
+			waited = true // and it goes on to wait if the other connection becomes exclusive
 			s.pause()
 			continue
 		}
@@ -191,27 +193,29 @@ func (s *Service) prepare(c *client, name string, mode winscard.ShareMode) (*Rea
 			return r, winscard.Success
 		}
 		in := r.inserted
-		switch {
-		case in == nil || !r.has(winscard.CardPresent):
+		if in == nil || !r.has(winscard.CardPresent) {
 			return nil, winscard.ErrNoSmartcard
-		case r.use != unpowered && in.line.powered && !r.has(winscard.CardSwallowed):
-			r.state = winscard.CardPresent | winscard.CardPowered | winscard.CardNegotiable
-			r.use = inUse
-			return r, winscard.Success
-		case in == tried:
-			return nil, winscard.ErrUnpoweredCard
-		case in.line.busy:
-			s.pause()
-			continue
 		}
-		atr := s.do(in, powerUp)
-		if r.inserted == in && r.has(winscard.CardPresent) {
-			if r.powered(atr) == winscard.Success {
-				r.rest()
-			} else {
-				tried = in
+		if r.use == unpowered {
+			if in.line.busy {
+				s.pause()
+				continue
+			}
+			atr := s.do(in, powerUp)
+			if s.alive(c) != winscard.Success || r.inserted != in || !r.has(winscard.CardPresent) {
+				continue
+			}
+			// A card that lost its power still counts as powered, and if it does not come up again that is only
+			// seen from its having no protocols: a fault of pcscd.
+			if r.atr = atr; len(atr) > 0 {
+				r.state = winscard.CardPresent | winscard.CardPowered | winscard.CardNegotiable
 			}
 		}
+		if !r.has(winscard.CardPowered) {
+			return nil, winscard.ErrUnpoweredCard
+		}
+		r.use = inUse
+		return r, winscard.Success
 	}
 }
 
@@ -294,29 +298,33 @@ func (s *Service) Reconnect(card winscard.Card, shareMode, preferredProtocols, i
 		if rc := r.negotiate(mode, preferredProtocols); rc != winscard.Success {
 			return 0, rc
 		}
-		if mode != winscard.ShareDirect && r.use != unpowered {
+		if mode != winscard.ShareDirect && preferredProtocols&uint32(winscard.ProtocolRaw) == 0 {
 			r.use = inUse
 		}
 		if mode == winscard.ShareExclusive && r.sharing > 1 {
-			// libpcsclite goes on asking, which resets the card again each time.
-			for s.valid(h) == winscard.Success && r.sharing > 1 {
+			// libpcsclite goes on asking, which resets the card again each time. Here it is reset once more at the end.
+			for again := true; again; {
 				if rc := s.standBy(h.client); rc != winscard.Success {
 					return 0, rc
 				}
+				again = init != winscard.LeaveCard && s.valid(h) == winscard.Success && r.sharing > 1 && r.has(winscard.CardPresent)
 			}
 			continue
 		}
+		// pcscd tells those who wait for changes of the sharing alone, not of the reset.
 		switch {
 		case mode == winscard.ShareExclusive && r.sharing != exclusive:
 			r.sharing = exclusive
 			r.lock(h)
+			s.events.raise()
 		case mode != winscard.ShareExclusive && r.sharing == exclusive:
 			// In this order, so that the lock remains: a fault of pcscd that clients have to live with.
 			r.unlock(h)
 			r.sharing = 1
+			s.events.raise()
 		}
 		h.event = eventNone
-		s.events.raise()
+		s.released.raise() // another Reconnect that waits may not be able to use the protocol
 		return r.protocol, winscard.Success
 	}
 }
@@ -344,9 +352,6 @@ func (s *Service) initialize(h *connection, init winscard.Disposition) winscard.
 	case winscard.ErrNotTransacted:
 		return winscard.ErrUnresponsiveCard
 	case winscard.Success:
-		if r.use == unpowered {
-			r.rest()
-		}
 		return winscard.Success
 	default:
 		return inFlight(rc)
@@ -356,9 +361,14 @@ func (s *Service) initialize(h *connection, init winscard.Disposition) winscard.
 // repower changes the power of the card in a reader and notes the outcome: Success, ErrRemovedCard, ErrNotTransacted
 // for a card that is mute, or what valid says after s.mu was released. The caller holds s.mu.
 func (s *Service) repower(r *Reader, what power, valid func() winscard.Code) winscard.Code {
+	r.settle()
 	in := r.inserted
 	gone := func() bool { return r.inserted != in || !r.has(winscard.CardPresent) }
 	if in == nil || gone() {
+		r.protocol = 0
+		if what == powerDown {
+			r.use = unpowered
+		}
 		return winscard.ErrRemovedCard
 	}
 	for in.line.busy {

@@ -1,10 +1,12 @@
 package virtual_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -412,3 +414,78 @@ func TestExclusiveToSharedKeepsTheLock(t *testing.T) {
 		ok(t, <-done)
 	})
 }
+
+// TestExclusiveReconnectWithoutCard: a Reconnect that waits for the other connections to go returns when the card goes.
+func TestExclusiveReconnectWithoutCard(t *testing.T) {
+	for name, init := range map[string]uint32{"leave": leave, "reset": reset} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, r := setup(t, echo(atrBoth))
+				_, h := connect(t, s, r, shared)
+				connect(t, s, r, shared)
+				done := async(func() winscard.Code {
+					_, rc := s.Reconnect(h, exclusive, anyT, init)
+					return rc
+				})
+				synctest.Wait()
+				pending(t, done)
+				r.Remove()
+				want(t, winscard.ErrNoSmartcard, <-done)
+			})
+		})
+	}
+}
+
+// TestConnectWaitsForExclusive: a Connect that waits for the end of a transaction goes on to wait if the other
+// connection becomes exclusive, and does not get the sharing violation that a new one gets.
+func TestConnectWaitsForExclusive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := setup(t, echo(atrBoth))
+		_, h := connect(t, s, r, shared)
+		ok(t, s.BeginTransaction(h))
+		ctx := establish(t, s)
+		done := async(func() winscard.Code {
+			_, _, rc := s.Connect(ctx, r.Name(), shared, anyT)
+			return rc
+		})
+		synctest.Wait()
+		_, rc := s.Reconnect(h, exclusive, anyT, leave)
+		ok(t, rc)
+		synctest.Wait()
+		pending(t, done)
+		ok(t, s.Disconnect(h, leave))
+		ok(t, <-done)
+	})
+}
+
+// TestRawWithoutCard: the protocol of a reader without a card is forgotten when the card would have been reset.
+func TestRawWithoutCard(t *testing.T) {
+	s, r := setup(t, nil)
+	ctx := establish(t, s)
+	h, protocol, rc := s.Connect(ctx, r.Name(), direct, raw)
+	ok(t, rc)
+	require.Equal(t, raw, protocol)
+	ok(t, s.Disconnect(h, unpower))
+	_, protocol, rc = s.Connect(ctx, r.Name(), direct, 0)
+	ok(t, rc)
+	require.Zero(t, protocol)
+}
+
+// TestNoAnswerAfterLostPower: pcscd does not notice that a card which lost its power is mute when it gets power again.
+func TestNoAnswerAfterLostPower(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answer := atrT0
+		s, r := setup(t, atrCard{&answer})
+		answer = nil
+		time.Sleep(5 * time.Second)
+		ctx := establish(t, s)
+		_, _, rc := s.Connect(ctx, r.Name(), shared, anyT)
+		want(t, winscard.ErrProtoMismatch, rc)
+		require.Zero(t, look(t, s, r).ATRLen)
+	})
+}
+
+type atrCard struct{ atr *[]byte }
+
+func (c atrCard) ATR() []byte                     { return *c.atr }
+func (c atrCard) Transmit([]byte) ([]byte, error) { return nil, errors.ErrUnsupported }

@@ -58,12 +58,13 @@
 //     removals. A reset is no event.
 //   - An unused card loses its power after a while, see [WithPowerOff], so what it had in volatile memory (a verified
 //     PIN) is gone.
+//   - Reconnect with LeaveCard gives a card that has lost its power none. The next APDU does; until all connections are
+//     closed no new ones can be made if another connection unpowered the card (ErrUnpoweredCard).
 //   - Names passed by the caller are compared byte by byte. Reader groups are ignored by ListReaders.
 //
-// In four points it is kinder than libpcsclite. Calls on one context do not wait for each other, so a GetStatusChange
+// In three points it is kinder than libpcsclite. Calls on one context do not wait for each other, so a GetStatusChange
 // that is under way does not block the context. ReleaseContext ends a GetStatusChange of its context, with
-// ErrCancelled. A call that waits for a connection which another goroutine disconnects returns ErrInvalidHandle. And
-// a card that was left without power can be connected to right away.
+// ErrCancelled. And a call that waits for a connection which another goroutine disconnects returns ErrInvalidHandle.
 //
 // # Time
 //

@@ -47,7 +47,9 @@ type Reader struct {
 // exclusive as Reader.sharing says that the one connection is exclusive.
 const exclusive = -1
 
-// use says what the service uses a card's power for.
+// use says what the service uses a card's power for. As in pcscd it is not quite whether the card has power: a reset
+// gives a card power that nobody notes, and Reconnect calls a card without power one in use. Nor does it change when
+// the card is pulled.
 type use int
 
 const (
@@ -178,7 +180,6 @@ func (r *Reader) empty() {
 	r.state = winscard.CardAbsent
 	r.atr = nil
 	r.protocol = 0
-	r.use = unpowered
 }
 
 // powered notes that the card was reset: the state that follows from its ATR.
@@ -206,6 +207,9 @@ func (r *Reader) settle() {
 	if r.use == idle && after > 0 && time.Since(r.idle) >= after {
 		r.use = unpowered
 		r.protocol = 0
+		if r.inserted != nil {
+			r.inserted.line.lost = true
+		}
 	}
 }
 
@@ -224,6 +228,8 @@ func (r *Reader) discover() {
 	}
 	if r.powered(atr) == winscard.Success {
 		r.rest()
+	} else {
+		r.use = unpowered
 	}
 	s.events.raise()
 }
@@ -306,7 +312,7 @@ func (r *Reader) removeConnection(h *connection) {
 	} else {
 		r.sharing = max(r.sharing-1, 0)
 	}
-	if r.sharing == 0 && r.use != unpowered {
+	if r.settle(); r.sharing == 0 && r.use != unpowered {
 		r.rest()
 	}
 	r.service.events.raise()

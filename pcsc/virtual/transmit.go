@@ -7,7 +7,7 @@ import "github.com/gopcsc/gopcsc/generated/winscard"
 // It waits while another connection holds the lock and while the card is busy. The card is asked on the calling
 // goroutine, and that cannot be cancelled. pci must be the protocol in use (else ErrProtoMismatch) or ProtocolRaw. A
 // response that does not fit gives ErrInsufficientBuffer and its length; the card has executed the APDU then. An APDU
-// over 65548 bytes gives ErrInsufficientBuffer too, an empty APDU or buffer ErrInvalidParameter.
+// over 65548 bytes gives ErrInsufficientBuffer too, and the length of recv; an empty APDU or buffer ErrInvalidParameter.
 func (s *Service) Transmit(card winscard.Card, pci uint32, send, recv []byte) (int, winscard.Code) {
 	if len(send) == 0 || len(recv) == 0 {
 		return 0, winscard.ErrInvalidParameter
@@ -15,7 +15,8 @@ func (s *Service) Transmit(card winscard.Card, pci uint32, send, recv []byte) (i
 	s.mu.Lock()
 	h, rc := s.connection(card)
 	if rc == winscard.Success && len(send) > maxExtended {
-		rc = winscard.ErrInsufficientBuffer
+		s.mu.Unlock()
+		return len(recv), winscard.ErrInsufficientBuffer // libpcsclite leaves the length as it is
 	}
 	var (
 		in   *insertion
@@ -78,7 +79,7 @@ func (s *Service) reach(h *connection, pci uint32, apdu []byte) (_ *insertion, l
 			s.pause()
 			continue
 		}
-		if !in.line.powered || r.use == unpowered {
+		if !in.line.hasPower() {
 			s.wake(in)
 			continue
 		}
@@ -139,13 +140,14 @@ func (s *Service) ask(in *insertion, apdu []byte, hits []hit) (response []byte, 
 // which is released meanwhile.
 func (s *Service) seize(r *Reader) (*insertion, winscard.Code) {
 	for {
+		r.settle()
 		in := r.inserted
 		switch {
 		case r.place < 0 || in == nil || !r.has(winscard.CardPresent) || r.has(winscard.CardSwallowed):
 			return nil, winscard.ErrNotTransacted
 		case in.line.busy:
 			s.pause()
-		case !in.line.powered || r.use == unpowered:
+		case !in.line.hasPower():
 			s.wake(in)
 		default:
 			in.line.busy = true
@@ -162,11 +164,5 @@ func (s *Service) free(in *insertion) {
 }
 
 // wake powers up a card that another connection has unpowered, or that was left alone; its reader's state does not
-// tell. The caller holds s.mu, which is released meanwhile.
-func (s *Service) wake(in *insertion) {
-	r := in.reader
-	s.do(in, powerUp)
-	if r.inserted == in && r.has(winscard.CardPresent) {
-		r.use = inUse
-	}
-}
+// tell, before or after. The caller holds s.mu, which is released meanwhile.
+func (s *Service) wake(in *insertion) { s.do(in, powerUp) }

@@ -60,7 +60,7 @@ func TestTransmitArguments(t *testing.T) {
 		"handle":             {card + 1, t1, apdu, room, winscard.ErrInvalidHandle, 0},
 		"longest":            {card, t1, make([]byte, 65546), room, winscard.Success, 65548},
 		"response too long":  {card, t1, make([]byte, 65548), room, winscard.ErrNotTransacted, 0},
-		"too long":           {card, t1, make([]byte, 65549), room, winscard.ErrInsufficientBuffer, 0},
+		"too long":           {card, t1, make([]byte, 65549), room, winscard.ErrInsufficientBuffer, len(room)},
 		"too long elsewhere": {card + 1, t1, make([]byte, 65549), room, winscard.ErrInvalidHandle, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -255,6 +255,14 @@ func TestPower(t *testing.T) {
 		_, other := connect(t, s, r, shared)
 		ok(t, s.Disconnect(other, unpower))
 		require.Equal(t, "-", card.take())
+		_, other = connect(t, s, r, shared)
+		require.Equal(t, "+", card.take())
+		_, rc = s.Reconnect(h, shared, anyT, leave)
+		ok(t, rc)
+
+		// After a Reconnect that leaves the card as it is, it counts as in use, without power: no new connections.
+		ok(t, s.Disconnect(other, unpower))
+		require.Equal(t, "-", card.take())
 		want(t, winscard.ErrResetCard, status(s, h))
 		_, rc = s.Reconnect(h, shared, anyT, leave)
 		ok(t, rc)
@@ -264,10 +272,10 @@ func TestPower(t *testing.T) {
 		require.Equal(t, t1, protocol)
 		ok(t, transmit(s, h))
 		require.Equal(t, "+T", card.take())
-		_, other = connect(t, s, r, shared)
+		_, _, rc = s.Connect(establish(t, s), r.Name(), shared, anyT)
+		want(t, winscard.ErrUnpoweredCard, rc)
 		ok(t, transmit(s, h), "not disturbed")
 		require.Equal(t, "T", card.take())
-		ok(t, s.Disconnect(other, leave))
 		ok(t, s.Disconnect(h, unpower))
 		require.Equal(t, "-", card.take())
 		_, h = connect(t, s, r, shared)
