@@ -152,8 +152,13 @@ func Build(tb testing.TB) string {
 	if runtime.GOOS != "linux" {
 		tb.Skipf("ifdtest: no pcscd with drivers of this kind on %s", runtime.GOOS)
 	}
-	path := filepath.Join(tb.TempDir(), "libifdpinpad.so")
-	if err := compile(path); err != nil {
+	return build(tb, filepath.Join(tb.TempDir(), "libifdpinpad.so"), source)
+}
+
+// build compiles a driver.
+func build(tb testing.TB, path string, source []byte, flags ...string) string {
+	tb.Helper()
+	if err := compile(path, source, flags); err != nil {
 		if errors.Is(err, errNoCompiler) {
 			pcscdtest.Skip(tb, "ifdtest: %v", err)
 		}
@@ -164,7 +169,7 @@ func Build(tb testing.TB) string {
 
 var errNoCompiler = errors.New("no C compiler with the headers of pcsc-lite")
 
-func compile(path string) error {
+func compile(path string, source []byte, flags []string) error {
 	cc := strings.Fields(os.Getenv("CC"))
 	if len(cc) == 0 {
 		cc = []string{"gcc"}
@@ -186,5 +191,5 @@ func compile(path string) error {
 	if err := run([]byte("#include <ifdhandler.h>\n#include <reader.h>\n"), "-fsyntax-only", "-x", "c", "-"); err != nil {
 		return fmt.Errorf("%w: %w", errNoCompiler, err)
 	}
-	return run(source, "-o", path, "-x", "c", "-")
+	return run(source, append(flags, "-o", path, "-x", "c", "-")...)
 }
