@@ -1,0 +1,24 @@
+// Package differential has no code but a test: random sequences of calls run in step against the real pcscd and against
+// the virtual service of package virtual, and every code, state, protocol and byte has to be the same.
+//
+// # What runs
+//
+// A sequence is made by several contexts with several cards in several readers, while cards come and go; see the
+// generators in machine_test.go. It runs on subjects: the virtual service in process, in a testing/synctest bubble,
+// and pcscd through libpcsclite. Whether a call waits is asked of the virtual service in its bubble, which knows for
+// sure; pcscd then has to wait too, and to return when the virtual service does.
+//
+// pcscd's readers have a driver whose other end is in this process ([ifdtest.Remote]), and the cards of both services
+// are the same Go code. So there is no time to wait for: pcscd looks at a reader when the test says so. What a driver
+// decides and not pcscd is decided here as package virtual documents it.
+//
+// # When it fails
+//
+// The sequence is made as short as possible and is told in words, with what each service answered to the last call.
+// Either the virtual service is wrong, or the difference is wanted and belongs into the table in disagreements_test.go,
+// with its exact condition and the reason. Each entry of the table has a sequence of its own that shows it: an entry
+// that is no longer true fails the test as well.
+//
+//	go test ./internal/differential -differential.steps=1000000
+//	go test ./internal/differential -run TestDifferential -rapid.seed=N
+package differential
