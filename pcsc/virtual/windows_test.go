@@ -188,6 +188,14 @@ func TestWindowsIdleTransaction(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, resets+1, card.n.Load())
 
+		// The next transaction has a clock of its own.
+		for range 3 {
+			ok(t, w.BeginTransaction(h))
+			time.Sleep(3 * time.Second)
+			ok(t, send())
+			ok(t, w.EndTransaction(h, leave))
+		}
+
 		// A card that is at work is not idle, however long it takes.
 		r.Inject(virtual.Delay(time.Minute))
 		ok(t, w.BeginTransaction(h))
