@@ -28,6 +28,19 @@ func TestStress(t *testing.T) {
 	for i := range readers {
 		readers[i] = s.AddReader("Stress")
 	}
+	// Not those after which readers or the service are gone for the rest of the test.
+	faults := []virtual.Fault{
+		{}, virtual.PullCard(), virtual.PullCard().When(virtual.Before()), virtual.RestartService(0), virtual.ResetCard(),
+		virtual.RestartService(0).When(virtual.Before()), virtual.MuteCard(), virtual.Delay(time.Microsecond),
+		virtual.Fail(winscard.ErrTimeout), virtual.CommError(), virtual.Answer(0x90), virtual.Oversize(300),
+	}
+	ops := []virtual.Op{
+		virtual.OpGetStatusChange, virtual.OpConnect, virtual.OpReconnect, virtual.OpDisconnect, virtual.OpStatus,
+		virtual.OpBeginTransaction, virtual.OpEndTransaction, virtual.OpTransmit, virtual.OpControl, virtual.OpPowerUp,
+	}
+	pad := &virtual.PINPad{Timeout: time.Millisecond, User: func(virtual.PINPrompt) string { return "1234\r" }}
+	readers[2].SetPINPad(pad)
+	var injections []*virtual.Injection
 	names := []string{readers[0].Name(), readers[1].Name(), readers[2].Name(), "", "nope", "a\x00", virtualPnP}
 	deck := []virtual.Card{
 		virtual.NewDemoCard(), &powered{}, &contacts{}, echo(nil), echo(atrT0),
@@ -36,6 +49,10 @@ func TestStress(t *testing.T) {
 			return []byte{0x90, 0x00}, nil
 		}),
 	}
+
+	padInput, err := asciiVerify().AppendBinary(nil)
+	require.NoError(t, err)
+	padInput[0] = 0
 
 	work := func(seed uint64) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -99,6 +116,7 @@ func TestStress(t *testing.T) {
 				s.Cancel(ctx())
 			case 18:
 				s.Control(card(), number(), buffer(), buffer())
+				s.Control(card(), winscard.CtlCode(0x806), padInput, buffer())
 			case 19:
 				s.GetAttrib(card(), uint32(winscard.AttrATRString), buffer())
 				s.SetAttrib(card(), number(), buffer())
@@ -111,7 +129,17 @@ func TestStress(t *testing.T) {
 				reader().Remove()
 				reader().SetEject(r.IntN(2) == 0)
 			case 23:
-				switch r.IntN(20) {
+				switch r.IntN(24) {
+				case 2, 3, 4, 5, 6, 7, 8, 9:
+					fault := faults[r.IntN(len(faults))].When(virtual.On(ops[r.IntN(len(ops))]))
+					inject := s.Inject
+					if r.IntN(2) == 0 {
+						inject = reader().Inject
+					}
+					injection := inject(fault)
+					mu.Lock()
+					injections = append(injections, injection)
+					mu.Unlock()
 				case 0:
 					s.Stop()
 					s.Start()
@@ -139,6 +167,9 @@ func TestStress(t *testing.T) {
 		panic("a call hangs") // with all stacks
 	}
 
+	for _, injection := range injections {
+		injection.Remove()
+	}
 	s.Stop()
 	s.Start()
 	for _, r := range readers {
