@@ -58,6 +58,8 @@ type cardHandle struct {
 	reader  int
 	open    bool
 	stale   bool // the last call said that the card was reset or removed
+
+	resetAgain bool // a Reconnect that resets the card has waited
 }
 
 func (c *cardHandle) String() string {

@@ -1,12 +1,83 @@
 package differential
 
+import (
+	"slices"
+	"time"
+
+	"github.com/gopcsc/gopcsc/generated/winscard"
+)
+
 // A disagreement is a difference between pcscd and the virtual service that is wanted.
 type disagreement struct {
 	name   string
 	reason string
 	when   func(difference) bool // the exact condition
-	ends   bool                  // the services' states differ from then on
+	ends   bool                  // the services' states differ from then on, so the sequence ends
 	show   func(*machine)        // a sequence in which it occurs
 }
 
-var disagreements = []disagreement{}
+// disagreements is the table. TestDisagreements plays each entry's sequence, and fails if it doesn't occur.
+var disagreements []disagreement
+
+func init() { disagreements = table } // the sequences lead back to the table
+
+var table = []disagreement{
+	{
+		name: "ReleaseContext ends a wait",
+		reason: "libpcsclite holds a lock of the context while it waits, so SCardReleaseContext waits too, and while it " +
+			"does so holds the lock of the whole library: no call of the process gets through, not even SCardCancel. " +
+			"The virtual service ends the wait with SCARD_E_CANCELLED.",
+		when: func(d difference) bool {
+			return d.theirsWaits && d.call.op == "ReleaseContext" && d.call.context.busy()
+		},
+		ends: true,
+		show: func(m *machine) { m.run(releaseContext(waitingContext(m))) },
+	},
+	{
+		name: "calls on one context run at once",
+		reason: "The same lock: in libpcsclite a call on a context waits for the one that is under way. In the virtual " +
+			"service it does not, since a test that hangs for ever helps nobody.",
+		when: func(d difference) bool {
+			return d.theirsWaits && d.call.op != "ReleaseContext" && d.call.context != nil && d.call.context.busy()
+		},
+		ends: true,
+		show: func(m *machine) { m.run(listReaders(waitingContext(m), nil, 100)) },
+	},
+	{
+		name: "Reconnect resets again and again",
+		reason: "A Reconnect that resets the card and waits to be the only connection is asked for by libpcsclite every " +
+			"100 ms, and resets the card each time. The virtual service, which doesn't poll, resets it once at the " +
+			"beginning and once at the end of the wait. Here the card counts.",
+		when: func(d difference) bool {
+			return d.call.op == "Transmit" && d.call.card.resetAgain && slices.Equal(d.fields, []string{"response"})
+		},
+		ends: true,
+		show: func(m *machine) {
+			m.insert(0, 0)
+			var cards []*cardHandle
+			for range 2 {
+				m.run(establishContext(uint32(winscard.ScopeSystem)))
+				m.run(connect(m.contexts[len(m.contexts)-1], names()[0], uint32(winscard.ShareShared), uint32(winscard.ProtocolAny)))
+				cards = m.cards
+			}
+			m.run(reconnect(cards[0], uint32(winscard.ShareExclusive), uint32(winscard.ProtocolAny), uint32(winscard.ResetCard)))
+			time.Sleep(polling)
+			m.run(disconnect(cards[1], uint32(winscard.LeaveCard)))
+			m.run(transmit(cards[0], m.protocol, []byte{0, insCount, 0, 0}, 258))
+		},
+	},
+}
+
+// waitingContext makes a context whose GetStatusChange waits.
+func waitingContext(m *machine) *contextHandle {
+	m.run(establishContext(uint32(winscard.ScopeSystem)))
+	ctx := m.contexts[0]
+	m.run(getStatusChange(ctx, winscard.Infinite, []watched{{names()[0], uint32(winscard.StateEmpty)}}))
+	return ctx
+}
+
+// busy reports whether a call is under way during which libpcsclite keeps the context's lock. Others are asked for
+// every 100 ms, and the lock is free in between.
+func (c *contextHandle) busy() bool {
+	return c.waiting != nil && slices.Contains([]string{"GetStatusChange", "Connect", "Disconnect"}, c.waiting.call.op)
+}

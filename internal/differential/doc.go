@@ -4,13 +4,25 @@
 // # What runs
 //
 // A sequence is made by several contexts with several cards in several readers, while cards come and go; see the
-// generators in machine_test.go. It runs on subjects: the virtual service in process, in a testing/synctest bubble,
+// generators in generate_test.go. It runs on subjects: the virtual service in process, in a testing/synctest bubble,
 // and pcscd through libpcsclite. Whether a call waits is asked of the virtual service in its bubble, which knows for
 // sure; pcscd then has to wait too, and to return when the virtual service does.
 //
 // pcscd's readers have a driver whose other end is in this process ([ifdtest.Remote]), and the cards of both services
 // are the same Go code. So there is no time to wait for: pcscd looks at a reader when the test says so. What a driver
 // decides and not pcscd is decided here as package virtual documents it.
+//
+// # What is left out
+//
+// Calls whose outcome is a matter of time or chance in pcscd, or that it cannot make here:
+//
+//   - Two calls that wait for the same lock: which of them gets it is open. For the second, Control tells whether the
+//     lock is held.
+//   - Waits for changes while another call waits for a lock, and with cards that are mute: libpcsclite sleeps for
+//     400 ms each time that it looks at one.
+//   - What a Reconnect that waits to be the only connection does every 100 ms: resets meanwhile.
+//   - Readers that come and go, and the end of the service. Package conformance has them.
+//   - The protocol that Connect and Reconnect give with an error, and what is in a buffer beyond the length returned.
 //
 // # When it fails
 //
@@ -20,5 +32,5 @@
 // that is no longer true fails the test as well.
 //
 //	go test ./internal/differential -differential.steps=1000000
-//	go test ./internal/differential -run TestDifferential -rapid.seed=N
+//	go test ./internal/differential -run TestDifferential/sequences -rapid.seed=N
 package differential

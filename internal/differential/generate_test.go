@@ -144,6 +144,12 @@ func actions(p profile) []action {
 		{"Cancel", 6, func(m *machine) bool { return len(m.contexts) > 0 }, func(m *machine, t *rapid.T) {
 			m.doCancel(choose(t, "context", m.contexts))
 		}},
+		{"a second call on a context", 1, func(m *machine) bool {
+			return slices.ContainsFunc(m.contexts, (*contextHandle).busy)
+		}, func(m *machine, t *rapid.T) {
+			ctx := m.contexts[slices.IndexFunc(m.contexts, (*contextHandle).busy)]
+			m.run(pick(t, "call", listReaders(ctx, nil, 100), listReaderGroups(ctx, 100), releaseContext(ctx), isValidContext(ctx)))
+		}},
 		{"IsValidContext", 2, hasContext, func(m *machine, t *rapid.T) { m.run(isValidContext(m.drawContext(t))) }},
 		{"ListReaders", 6, hasContext, func(m *machine, t *rapid.T) {
 			m.run(listReaders(m.drawContext(t), pick(t, "groups", nil, []string{}, []string{winscard.AllReaders},

@@ -159,6 +159,9 @@ func (m *machine) start(c *call) (outcome, bool) {
 		m.tally.waits++
 		m.tally.calls[c.op+" waits"]++
 		c.context.waiting = &waiting{call: c, step: m.steps, results: results}
+		if c.op == "Reconnect" && c.init != uint32(winscard.LeaveCard) {
+			c.card.resetAgain = true
+		}
 		return outcome{}, false
 	}
 	return m.finish(c, results, line, false)
@@ -175,10 +178,15 @@ func (m *machine) finish(c *call, results []<-chan outcome, line int, late bool)
 		m.fail("%s panics", m.subjects[0].name())
 	}
 	for i := 1; i < len(results); i++ {
-		d := difference{call: c, subject: m.subjects[i].name(), ours: ours, late: late}
+		d := difference{m: m, call: c, subject: m.subjects[i].name(), ours: ours, late: late, theirsWaits: true}
+		limit := patience
+		if d.listed() != nil {
+			limit = settling * 20
+		}
+		d.theirsWaits = false
 		select {
 		case outcomes[i] = <-results[i]:
-		case <-time.After(patience):
+		case <-time.After(limit):
 			m.story[line] += fmt.Sprintf("\n       %s waits", d.subject)
 			d.theirsWaits = true
 			m.disagree(d)
@@ -200,19 +208,27 @@ func (m *machine) finish(c *call, results []<-chan outcome, line int, late bool)
 	return ours, true
 }
 
+// listed finds a difference in the table.
+func (d difference) listed() *disagreement {
+	for i := range disagreements {
+		if disagreements[i].when(d) {
+			return &disagreements[i]
+		}
+	}
+	return nil
+}
+
 // disagree looks a difference up in the table, and fails the test if it isn't there.
 func (m *machine) disagree(d difference) {
 	m.t.Helper()
 	d.m = m
-	for i := range disagreements {
-		if e := &disagreements[i]; e.when(d) {
-			m.tally.seen[e.name]++
-			m.tell("       (%s)", e.name)
-			if e.ends || d.oursWaits || d.theirsWaits {
-				m.over = true
-			}
-			return
+	if e := d.listed(); e != nil {
+		m.tally.seen[e.name]++
+		m.tell("       (%s)", e.name)
+		if e.ends || d.oursWaits || d.theirsWaits {
+			m.over = true
 		}
+		return
 	}
 	what := strings.Join(d.fields, ", ")
 	switch {
@@ -500,9 +516,9 @@ func (m *machine) end() {
 // stop ends the subjects, whatever state they are in.
 func (m *machine) stop() {
 	for i, s := range m.subjects {
+		s.end() // first, for libpcsclite may let no call through
 		if i > 0 && m.observer != nil {
 			<-s.start(func(b winscard.Backend) outcome { return result(b.ReleaseContext(m.observer.ids[i])) })
 		}
-		s.end()
 	}
 }

@@ -26,4 +26,9 @@
 //
 // Structures are checked member by member: in C with reader.h's own types, in Go from a list of names and sizes.
 // Neither shares code with what is tested.
+//
+// # Readers in Go
+//
+// [BuildRemote] is a driver for pcscd whose readers are implemented in the test's process: cards come and go at once,
+// and pcscd looks at them when the test says so.
 package ifdtest
