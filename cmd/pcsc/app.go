@@ -27,7 +27,8 @@ Exit codes:
   7  apdu: a card answered with a status word other than 9000 or 61xx
 
 With --virtual no reader, no card and no service is needed: each command uses a reader inside this program, with a
-demo card in it or what --card says. What a command leaves on that card is gone when it ends.
+demo card in it or what --card says. What a command leaves on that card is gone when it ends. pcsc serve has such
+readers for all programs.
 
 With --json, where a command has it, standard output is one JSON object, whatever happens; with watch it is one for each
 event, on a line of its own, and one more for an error. If there was an error, the object has a member "error":
@@ -111,7 +112,7 @@ func (a *app) newRoot() *cobra.Command {
 	a.virtualFlags(root)
 	root.AddCommand(a.versionCommand(), a.listCommand(), a.statusCommand(), a.atrCommand(), a.attrCommand(),
 		a.featureCommand(), a.watchCommand(), a.apduCommand(), a.doctorCommand(),
-		a.demoCommand())
+		a.serveCommand(), a.demoCommand())
 	return root
 }
 
@@ -126,7 +127,7 @@ func (a *app) runE(f func(ctx context.Context, args []string) error) func(*cobra
 		if a.timeout < 0 {
 			return errors.New("--timeout is less than nothing")
 		}
-		if err := a.goVirtual(); err != nil {
+		if err := a.goVirtual(cmd); err != nil {
 			return err
 		}
 		a.started = true

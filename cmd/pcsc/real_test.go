@@ -154,6 +154,7 @@ var realTests = []struct {
 	name string
 	f    func(t *testing.T, p *program)
 }{
+	{"Serve", testServe},
 	{"NoService", func(t *testing.T, p *program) {
 		for _, args := range [][]string{{"list"}, {"apdu", "0", "00A40400"}, {"status", "0"}, {"attr"}, {"feature", "0"}, {"atr"}} {
 			r := p.run(args...)

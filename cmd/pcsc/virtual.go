@@ -24,14 +24,16 @@ const cardHelp = "card for a virtual reader: a card `file`, or demo, or none; gi
 func (a *app) virtualFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.virtual, "virtual", false, "use a virtual reader in this program, with a demo card, in place of the system's service")
-	flags.StringArrayVar(&a.cards, "card", nil, cardHelp+"(with --virtual)")
+	flags.StringArrayVar(&a.cards, "card", nil, cardHelp+"(with --virtual and pcsc serve)")
 }
 
 // goVirtual makes a command use virtual readers, if it is to.
-func (a *app) goVirtual() error {
+func (a *app) goVirtual(cmd *cobra.Command) error {
 	switch {
+	case cmd.Name() == serveName:
+		return nil // which makes its own
 	case !a.virtual && len(a.cards) > 0:
-		return errors.New("--card goes with --virtual")
+		return errors.New("--card goes with --virtual, or with pcsc serve")
 	case !a.virtual:
 		return nil
 	case a.library != "":

@@ -50,7 +50,7 @@ func TestVirtualUsage(t *testing.T) {
 		sixteen = append(sixteen, "--card", "none")
 	}
 	for want, args := range map[string][]string{
-		"pcsc: --card goes with --virtual\n  see pcsc help\n":                                                         {"list", "--card", "demo"},
+		"pcsc: --card goes with --virtual, or with pcsc serve\n  see pcsc help\n":                                     {"list", "--card", "demo"},
 		"pcsc: --virtual needs no library: leave --library away\n  see pcsc help\n":                                   {"list", "--virtual", "--library", "/lib/x"},
 		"pcsc: --card: open none.yaml: no such file or directory\n  give the name of a card file, or demo, or none\n": {"list", "--virtual", "--card", "none.yaml"},
 		"pcsc: 17 readers; a service has at most 16\n  see pcsc help\n":                                               sixteen,
@@ -64,5 +64,5 @@ func TestVirtualUsage(t *testing.T) {
 	}
 	r := start(t.Context(), env{}, "", "list", "--json", "--card", "demo")
 	require.Equal(t, exitUsage, r.exit)
-	require.Contains(t, r.stdout, "--card goes with --virtual")
+	require.Contains(t, r.stdout, "--card goes with --virtual, or with pcsc serve")
 }
