@@ -42,16 +42,37 @@ func Prepare() {
 	errPrepare = prepare() // returns only if it failed
 }
 
-func prepare() error {
+// PrepareServer is Prepare for a process that uses no service itself but runs them for others with [Serve]: its own
+// environment stays as it is.
+func PrepareServer() error {
+	fd, err := openSocketDir()
+	if err != nil {
+		return err
+	}
+	unix.CloseOnExec(fd)
+	socketDir = fd
+	return nil
+}
+
+// openSocketDir opens the descriptor that the socket's path leads through.
+func openSocketDir() (int, error) {
 	low, err := unix.Open(noService, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", noService, err)
+		return -1, fmt.Errorf("open %s: %w", noService, err)
 	}
 	// The low numbers are left to whoever expects descriptors there, such as
 	// the workers of go test -fuzz.
 	fd, err := unix.FcntlInt(uintptr(low), unix.F_DUPFD, 200)
 	if err != nil {
-		return fmt.Errorf("dup: %w", err)
+		return -1, fmt.Errorf("dup: %w", err)
+	}
+	return fd, nil
+}
+
+func prepare() error {
+	fd, err := openSocketDir()
+	if err != nil {
+		return err
 	}
 	exe, err := os.Executable()
 	if err != nil {

@@ -188,8 +188,8 @@ func (s *Service) start() error {
 		if err := s.writeFiles(conf, &cfg); err != nil {
 			return err
 		}
-		p.cmd = exec.Command(s.inst.pcscd, "--foreground", "--info", "--config", conf)
-		p.cmd.Args = append(append(p.cmd.Args, s.inst.args...), cfg.args...)
+		args := slices.Concat(s.inst.command[1:], []string{"--foreground", "--info", "--config", conf}, s.inst.args, cfg.args)
+		p.cmd = exec.Command(s.inst.command[0], args...)
 		p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 		p.cmd.Stdout, p.cmd.Stderr = s.log, s.log
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{

@@ -18,7 +18,6 @@ import (
 )
 
 func main() {
-	pcscdtest.Prepare()
 	code, err := run(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "withpcscd:", err)
@@ -30,6 +29,9 @@ func main() {
 func run(command []string) (int, error) {
 	if len(command) == 0 {
 		return 0, errors.New("usage: withpcscd COMMAND [ARGUMENT...]")
+	}
+	if err := pcscdtest.PrepareServer(); err != nil {
+		return 0, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
