@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// An arch is a processor that Linux programs are run for.
+type arch struct {
+	goarch string
+	debian string // its name at Debian
+	suite  string // Debian's release that its packages are from; empty for the machine's own
+	triple string
+	qemu   string
+	loader string   // below the root
+	env    []string // for Go
+	// toolchain of Go that purego needs there.
+	toolchain string
+	// service are the packages of a pcscd of its own, for a processor whose byte order isn't the machine's: the socket
+	// protocol has the host's.
+	service []string
+}
+
+// libraryPackages are what a client needs, and what it is linked with.
+var libraryPackages = []string{"libc6", "libgcc-s1", "libpcsclite1", "libpcsclite-dev"}
+
+var arches = []*arch{
+	{goarch: "386", debian: "i386", triple: "i686-linux-gnu", qemu: "qemu-i386-static", loader: "lib/ld-linux.so.2"},
+	{goarch: "arm64", debian: "arm64", triple: "aarch64-linux-gnu", qemu: "qemu-aarch64-static", loader: "lib/ld-linux-aarch64.so.1"},
+	{goarch: "arm", debian: "armhf", triple: "arm-linux-gnueabihf", qemu: "qemu-arm-static", loader: "lib/ld-linux-armhf.so.3",
+		env: []string{"GOARM=7"}},
+	{goarch: "ppc64le", debian: "ppc64el", triple: "powerpc64le-linux-gnu", qemu: "qemu-ppc64le-static", loader: "lib64/ld64.so.2"},
+	// A release architecture since trixie.
+	{goarch: "riscv64", debian: "riscv64", suite: "trixie", triple: "riscv64-linux-gnu", qemu: "qemu-riscv64-static",
+		loader: "lib/ld-linux-riscv64-lp64d.so.1"},
+	{goarch: "s390x", debian: "s390x", triple: "s390x-linux-gnu", qemu: "qemu-s390x-static", loader: "lib/ld64.so.1", toolchain: "go1.27.1",
+		service: []string{"pcscd", "vsmartcard-vpcd", "libsystemd0", "libudev1", "libpolkit-gobject-1-0", "libglib2.0-0", "libqrencode4",
+			"libcap2", "liblzma5", "libzstd1", "liblz4-1", "libgcrypt20", "libgpg-error0", "libpcre2-8-0", "libffi8", "libmount1",
+			"libblkid1", "libselinux1", "zlib1g"}},
+}
+
+// archPackages are the machine's packages for all of it.
+func archPackages() []string {
+	packages := []string{"qemu-user-static", "musl-tools"}
+	for _, a := range arches {
+		packages = append(packages, "gcc-"+a.triple, "libc6-dev-"+a.debian+"-cross")
+	}
+	return packages
+}
+
+func (a *arch) packages() []string { return slices.Concat(libraryPackages, a.service) }
+
+func testArch(ctx context.Context, s *session) error {
+	m, err := findMirror(ctx)
+	if err != nil {
+		return err
+	}
+	s.announce(m)
+	if _, err := s.build(ctx, &target{goos: "linux", goarch: "amd64"}, "withpcscd", "build", withpcscd); err != nil {
+		return err
+	}
+	no32 := s.runs32(ctx)
+	for _, a := range arches {
+		if !s.wanted("linux/"+a.goarch, "dlopen") && !s.wanted("linux/"+a.goarch, "cgo") {
+			continue
+		}
+		root, err := s.root(ctx, m, a)
+		if err != nil {
+			fmt.Printf("%s: %v\n", a.goarch, err)
+			err = errors.New("its packages can't be had: " + firstLine([]byte(err.Error())))
+		}
+		for _, cgo := range []bool{false, true} {
+			t := a.target(root, cgo)
+			base := result{Platform: "linux/" + a.goarch, Backend: t.backend(), Suite: "all", How: a.qemu}
+			if a.goarch == "386" && no32 == nil {
+				base.How = "natively"
+			}
+			if !s.wanted(base.Platform, base.Backend) {
+				continue
+			}
+			if err != nil {
+				base.Outcome, base.Reason = notRun, err.Error()
+				s.add(base)
+				continue
+			}
+			s.testOn(ctx, a, root, t, base)
+		}
+	}
+	s.testMusl(ctx)
+	return nil
+}
+
+const withpcscd = "./internal/pcscdtest/withpcscd"
+
+// announce says what is going to be fetched.
+func (s *session) announce(m *mirror) {
+	fmt.Printf("arch: keeps roots of Debian packages, unpacked and not installed, in %s\n", s.cache)
+	for _, a := range arches {
+		if _, err := os.Stat(s.rootPath(m, a)); err == nil {
+			fmt.Printf("  %s: has %s\n", a.goarch, s.rootPath(m, a))
+			continue
+		}
+		mb := 3
+		if len(a.service) > 0 {
+			mb = 7
+		}
+		fmt.Printf("  %s: fetches the index of Debian %s for %s (9 MB) and %d MB of packages: %s\n", a.goarch, m.suiteOf(a), a.debian, mb,
+			strings.Join(a.packages(), " "))
+	}
+	for _, a := range arches {
+		if a.toolchain != "" {
+			fmt.Printf("  %s: uses the Go toolchain %s, which the go command fetches (70 MB) unless it is there\n", a.goarch, a.toolchain)
+		}
+	}
+	fmt.Printf("  of the machine: %s\n", strings.Join(archPackages(), " "))
+}
+
+func (a *arch) target(root string, cgo bool) *target {
+	t := &target{goos: "linux", goarch: a.goarch, cgo: cgo, cc: a.triple + "-gcc", env: slices.Clone(a.env)}
+	if cgo {
+		t.env = append(t.env, "PKG_CONFIG_SYSROOT_DIR="+root,
+			"PKG_CONFIG_LIBDIR="+filepath.Join(root, "usr/lib", a.multiarch(), "pkgconfig"))
+		return t
+	}
+	// What Go takes for the loader is not always Debian's.
+	t.ldflags = "-I /" + a.loader
+	t.toolchain = a.toolchain
+	return t
+}
+
+// multiarch is the name of the folder of libraries.
+func (a *arch) multiarch() string {
+	if a.goarch == "386" {
+		return "i386-linux-gnu"
+	}
+	return a.triple
+}
+
+// runner is what runs a program of the processor.
+func (a *arch) runner(root string, natively bool, env ...string) []string {
+	if natively {
+		libraries := []string{filepath.Join(root, "lib", a.multiarch()), filepath.Join(root, "usr/lib", a.multiarch())}
+		for _, e := range env {
+			if dir, ok := strings.CutPrefix(e, "LD_LIBRARY_PATH="); ok {
+				libraries = append([]string{dir}, libraries...)
+			}
+		}
+		return []string{filepath.Join(root, a.loader), "--library-path", strings.Join(libraries, ":")}
+	}
+	words := []string{a.qemu, "-L", root}
+	for _, e := range env {
+		words = append(words, "-E", e)
+	}
+	return words
+}
+
+// testOn runs the suites for a processor.
+func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, base result) {
+	natively := base.How == "natively"
+	exe, err := s.build(ctx, t, "conformance-"+a.goarch+"-"+t.backend(), "test", "-c", "./internal/conformance")
+	if err != nil {
+		base.Outcome, base.Reason = notRun, "it can't be built: "+firstLine([]byte(err.Error()))
+		fmt.Println(err)
+		s.add(base)
+		return
+	}
+	exe = filepath.Join(s.work, exe)
+	run := func(before, runner, env []string, args ...string) func(context.Context) *exec.Cmd {
+		return func(ctx context.Context) *exec.Cmd {
+			words := slices.Concat(before, runner, []string{exe, "-test.v", "-test.short"}, args)
+			cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+			cmd.Dir = filepath.Join(s.module, "internal/conformance")
+			cmd.Env = slices.Concat(os.Environ(), []string{"PCSC_MUST_RUN=1"}, env)
+			return cmd
+		}
+	}
+
+	r := base
+	r.Suite = "conformance, API: pcscd"
+	before := []string{filepath.Join(s.work, "withpcscd")}
+	var env []string
+	if len(a.service) > 0 {
+		r.Suite += " of " + a.goarch
+		emulator := a.runner(root, false)
+		server, err := s.build(ctx, &target{goos: "linux", goarch: a.goarch}, "withpcscd-"+a.goarch, "build", withpcscd)
+		if err != nil {
+			r.Outcome, r.Reason = failed, err.Error()
+			s.add(r)
+			return
+		}
+		before = append(slices.Clone(emulator), filepath.Join(s.work, server))
+		env = []string{"PCSCDTEST_ROOT=" + root, "PCSCDTEST_RUNNER=" + strings.Join(emulator, " ")}
+	}
+	s.test(ctx, r, run(before, a.runner(root, natively), env, "-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
+
+	r = base
+	r.Suite = "arguments: checking library"
+	// A folder each, as the library's file name is that of the real one.
+	dir := filepath.Join(s.work, "library-"+a.goarch)
+	library := filepath.Join(dir, "libpcsclite.so.1")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		r.Outcome, r.Reason = failed, err.Error()
+		s.add(r)
+		return
+	}
+	if err := s.compileLibrary(ctx, t.cc, filepath.Join(root, "usr/include/PCSC"), library); err != nil {
+		r.Outcome, r.Reason = notRun, firstLine([]byte(err.Error()))
+		s.add(r)
+		return
+	}
+	env = []string{"CSTUB_LIBRARY=" + library, "CONFORMANCE_STUB=1"}
+	var guest []string
+	if t.cgo {
+		guest = []string{"LD_LIBRARY_PATH=" + dir}
+	}
+	s.test(ctx, r, run(nil, a.runner(root, natively, guest...), env, "-test.run=^TestStub"))
+
+	r = base
+	r.Suite = "conformance: virtual service"
+	s.test(ctx, r, run(nil, a.runner(root, natively), nil, "-test.run=^TestVirtual$"))
+}
+
+// compileLibrary compiles the argument-checking library as a libpcsclite.
+func (s *session) compileLibrary(ctx context.Context, cc, headers, library string) error {
+	if _, err := exec.LookPath(cc); err != nil {
+		return err
+	}
+	name, err := filepath.Rel(s.work, library)
+	if err != nil {
+		return err
+	}
+	return s.compile(ctx, cc, name, "-shared", "-fPIC", "-pthread", "-fvisibility=hidden", "-Wl,-soname,libpcsclite.so.1", "-I"+headers, stubSource)
+}
+
+// testMusl runs a program without cgo with the loader of musl.
+func (s *session) testMusl(ctx context.Context) {
+	base := result{Platform: "linux/amd64 musl", Backend: "dlopen", Suite: "arguments: checking library", How: "natively"}
+	if !s.wanted(base.Platform, base.Backend) {
+		return
+	}
+	const loader = "/lib/ld-musl-x86_64.so.1"
+	library := filepath.Join(s.work, "library-musl", "libpcsclite.so.1")
+	err := os.MkdirAll(filepath.Dir(library), 0o700)
+	if err == nil {
+		_, err = os.Stat(loader)
+	}
+	if err == nil {
+		err = s.compileLibrary(ctx, "musl-gcc", "/usr/include/PCSC", library)
+	}
+	if err != nil {
+		base.Outcome, base.Reason = notRun, firstLine([]byte(err.Error()))
+		s.add(base)
+		return
+	}
+	t := &target{goos: "linux", goarch: "amd64", ldflags: "-I " + loader}
+	exe, err := s.build(ctx, t, "conformance-musl", "test", "-c", "./internal/conformance")
+	if err != nil {
+		base.Outcome, base.Reason = failed, err.Error()
+		s.add(base)
+		return
+	}
+	s.test(ctx, base, func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, filepath.Join(s.work, exe), "-test.v", "-test.run=^TestStub")
+		cmd.Dir = filepath.Join(s.module, "internal/conformance")
+		cmd.Env = append(os.Environ(), "PCSC_MUST_RUN=1", "CSTUB_LIBRARY="+library)
+		return cmd
+	})
+}

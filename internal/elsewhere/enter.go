@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// enterCommand is the name under which this program runs itself in new namespaces, to be there before the command is.
+const enterCommand = "-enter"
+
+// A system is a Debian system in a folder, for commands to run in.
+type system struct {
+	root    string
+	env     []string
+	binds   []string // folders of the machine that are seen there too, as SOURCE or SOURCE:TARGET
+	network bool
+}
+
+// command makes a command that runs in the system: with its own processes, mounts and, unless it has the network, an
+// empty network with a loopback. All that it starts ends with it, and its mounts go with its namespace, be it killed.
+func (y *system) command(ctx context.Context, args ...string) *exec.Cmd {
+	self := []string{enterCommand, y.root, strings.Join(y.binds, "\n"), "--"}
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", append(self, args...)...)
+	cmd.Env = slices.Concat([]string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
+	}, y.env)
+	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
+	if !y.network {
+		flags |= unix.CLONE_NEWNET
+	}
+	// The command is process 1 of its namespace; with it the kernel ends all others.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// run runs a command in the system and returns what it prints.
+func (y *system) run(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := y.command(ctx, args...).CombinedOutput()
+	if err != nil {
+		tail := out[max(0, len(out)-2000):]
+		return out, fmt.Errorf("%s: %w\n%s", strings.Join(args, " "), err, tail)
+	}
+	return out, nil
+}
+
+// script runs a shell script in the system.
+func (y *system) script(ctx context.Context, text string, log io.Writer) error {
+	cmd := y.command(ctx, "/bin/sh", "-euc", text)
+	cmd.Stdout, cmd.Stderr = log, log
+	return cmd.Run()
+}
+
+// enter makes the mounts of a system, moves into it and becomes the command. It returns only what went wrong.
+func enter(args []string) error {
+	if len(args) < 4 || args[2] != "--" {
+		return errors.New("not to be called by hand")
+	}
+	root, command := args[0], args[3:]
+	// Else the mounts would show up outside.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make / private: %w", err)
+	}
+	// A root that is a mount point can be made private in its turn, as the tests do.
+	if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", root, err)
+	}
+	mount := func(source, target, kind string, flags uintptr, data string) error {
+		if err := unix.Mount(source, filepath.Join(root, target), kind, flags, data); err != nil {
+			return fmt.Errorf("mount %s: %w", target, err)
+		}
+		return nil
+	}
+	err := errors.Join(
+		mount("proc", "/proc", "proc", 0, ""),
+		mount("/dev", "/dev", "", unix.MS_BIND|unix.MS_REC, ""),
+		mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"),
+		mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"),
+	)
+	if err != nil {
+		return err
+	}
+	for bind := range strings.SplitSeq(args[1], "\n") {
+		source, target, ok := strings.Cut(bind, ":")
+		if !ok {
+			target = source
+		}
+		if source == "" {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Join(root, target), 0o755); err != nil {
+			return err
+		}
+		if err := mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return err
+		}
+	}
+	if err := loopbackUp(); err != nil {
+		return err
+	}
+	if err := unix.Chroot(root); err != nil {
+		return fmt.Errorf("chroot %s: %w", root, err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	path, err := exec.LookPath(command[0])
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, command, os.Environ()))
+}
+
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	defer unix.Close(fd)
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
+	return nil
+}

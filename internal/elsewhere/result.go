@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// A result is one row of the matrix: a suite on a platform with a backend.
+type result struct {
+	Platform string  `json:"platform"`
+	Backend  string  `json:"backend"`
+	Suite    string  `json:"suite"`
+	How      string  `json:"how"`              // what it ran on
+	Built    bool    `json:"built"`            // the program was made
+	Outcome  string  `json:"outcome"`          // passed, failed or not run
+	Reason   string  `json:"reason,omitempty"` // of the two last
+	Passed   int     `json:"passed"`
+	Failed   int     `json:"failed"`
+	Skipped  int     `json:"skipped"`
+	LeftOut  int     `json:"left_out"` // subtests that the platform's library can't pass, by a list with reasons
+	Seconds  float64 `json:"seconds"`
+}
+
+const (
+	passed = "passed"
+	failed = "failed"
+	notRun = "not run"
+)
+
+func (s *session) add(r result) {
+	s.results = append(s.results, r)
+	name := fmt.Sprintf("%s/%s %s", r.Platform, r.Backend, r.Suite)
+	switch r.Outcome {
+	case passed:
+		fmt.Printf("ok       %s: %d tests, %.1fs\n", name, r.Passed, r.Seconds)
+	default:
+		fmt.Printf("%-8s %s: %s\n", r.Outcome, name, r.Reason)
+	}
+}
+
+// patience is for one test program.
+const patience = 10 * time.Minute
+
+// test runs a test program, which was made to print as go test -v does, and adds its result.
+func (s *session) test(ctx context.Context, r result, make func(context.Context) *exec.Cmd) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var out bytes.Buffer
+	cmd := make(ctx)
+	cmd.Stdout = &out
+	if s.verbose {
+		cmd.Stdout = io.MultiWriter(&out, os.Stdout)
+	}
+	cmd.Stderr = cmd.Stdout
+	cmd.WaitDelay = 5 * time.Second
+	start := time.Now()
+	err := cmd.Run()
+	r.Built, r.Seconds = true, time.Since(start).Seconds()
+	r.count(out.Bytes())
+	switch {
+	case ctx.Err() != nil:
+		r.Outcome, r.Reason = failed, fmt.Sprintf("not done after %v", patience)
+	case err != nil:
+		r.Outcome, r.Reason = failed, fmt.Sprintf("%d tests failed, %v", r.Failed, err)
+	case r.Passed == 0:
+		r.Outcome, r.Reason = failed, "ran no test"
+	case r.Failed > 0 || r.Skipped > 0:
+		r.Outcome, r.Reason = failed, fmt.Sprintf("%d tests failed and %d were skipped", r.Failed, r.Skipped)
+	default:
+		r.Outcome = passed
+	}
+	s.add(r)
+	if r.Outcome == failed && !s.verbose {
+		fmt.Printf("%s\n", tail(out.Bytes(), 16<<10))
+	}
+}
+
+var (
+	resultLine  = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
+	leftOutLine = regexp.MustCompile(`^\s+\w+\.go:\d+: left out: `)
+)
+
+// count counts tests that have no subtests.
+func (r *result) count(out []byte) {
+	outcomes := map[string]string{}
+	parents := map[string]bool{}
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if m := resultLine.FindStringSubmatch(lines.Text()); m != nil {
+			outcomes[m[2]] = m[1]
+			for name := m[2]; ; {
+				i := strings.LastIndexByte(name, '/')
+				if i < 0 {
+					break
+				}
+				name = name[:i]
+				parents[name] = true
+			}
+		}
+		if leftOutLine.MatchString(lines.Text()) {
+			r.LeftOut++
+		}
+	}
+	for name, outcome := range outcomes {
+		if parents[name] {
+			continue
+		}
+		switch outcome {
+		case "PASS":
+			r.Passed++
+		case "FAIL":
+			r.Failed++
+		case "SKIP":
+			r.Skipped++
+		}
+	}
+}
+
+func tail(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	b = b[len(b)-n:]
+	return b[bytes.IndexByte(b, '\n')+1:]
+}
+
+// report prints the matrix and reports whether nothing failed.
+func (s *session) report(w io.Writer) (bool, error) {
+	if len(s.results) == 0 {
+		return false, errors.New("nothing was to be run")
+	}
+	fmt.Fprintln(w)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "platform\tbackend\tsuite\ton\tbuilt\trun\ttests\tleft out\ttime")
+	ok, fail := 0, 0
+	for _, r := range s.results {
+		built, run := "no", r.Outcome
+		if r.Built {
+			built = "yes"
+		}
+		if r.Reason != "" {
+			run += ": " + r.Reason
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%.1fs\n",
+			r.Platform, r.Backend, r.Suite, r.How, built, run, r.Passed, r.LeftOut, r.Seconds)
+		ok += r.Passed
+		fail += r.Failed
+		if r.Outcome == failed && r.Failed == 0 {
+			fail++
+		}
+	}
+	table.Flush()
+	if s.json != "" {
+		text, err := json.MarshalIndent(s.results, "", "\t")
+		if err != nil {
+			return false, err
+		}
+		if err := os.WriteFile(s.json, append(text, '\n'), 0o644); err != nil {
+			return false, err
+		}
+	}
+	fmt.Fprintf(w, "%d passed, %d failed\n", ok, fail)
+	return fail == 0, nil
+}
+
+func decodeEnv(out []byte) (map[string]string, error) {
+	env := map[string]string{}
+	if err := json.Unmarshal(out, &env); err != nil {
+		return nil, fmt.Errorf("go env: %w", err)
+	}
+	return env, nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A mirror is where the machine's own packages come from.
+type mirror struct{ url, suite string }
+
+// findMirror asks apt, which knows by what the machine was installed from.
+func findMirror(ctx context.Context) (*mirror, error) {
+	out, err := exec.CommandContext(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(CODENAME) $(COMPONENT)",
+		"Identifier: Packages").Output()
+	if err != nil {
+		return nil, fmt.Errorf("apt-get: %w; it takes a Debian machine", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line)
+		if len(f) == 4 && f[1] == "Debian" && f[3] == "main" && !strings.ContainsRune(f[2], '-') {
+			m := &mirror{f[0], f[2]}
+			if url := os.Getenv(mirrorEnv); url != "" {
+				m.url = url
+			}
+			return m, nil
+		}
+	}
+	return nil, errors.New("apt has no index of Debian's main packages; run apt-get update")
+}
+
+func (m *mirror) suiteOf(a *arch) string {
+	if a.suite != "" {
+		return a.suite
+	}
+	return m.suite
+}
+
+func (s *session) rootPath(m *mirror, a *arch) string {
+	h := sha256.Sum256(fmt.Appendf(nil, "1 %q %q", m.suiteOf(a), a.packages()))
+	return filepath.Join(s.cache, "root-"+a.debian+"-"+hex.EncodeToString(h[:8]))
+}
+
+// root returns the folder with the libraries of a processor. The first time it fetches their packages, with an apt of
+// its own: the machine's knows nothing of it, and nothing is installed.
+func (s *session) root(ctx context.Context, m *mirror, a *arch) (string, error) {
+	root := s.rootPath(m, a)
+	if _, err := os.Stat(root); err == nil {
+		return root, nil
+	}
+	work := filepath.Join(s.work, "apt-"+a.debian)
+	partial := filepath.Join(work, "root")
+	for _, dir := range []string{partial, work + "/lists/partial", work + "/cache/archives/partial", work + "/debs"} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+	}
+	source := fmt.Sprintf("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n", m.url, m.suiteOf(a))
+	if err := os.WriteFile(work+"/sources.list", []byte(source), 0o600); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(work+"/status", nil, 0o600); err != nil {
+		return "", err
+	}
+	apt := func(args ...string) error {
+		var options []string
+		for _, o := range []string{
+			"APT::Architecture=" + a.debian, "APT::Architectures=" + a.debian,
+			"Dir::State=" + work, "Dir::State::lists=" + work + "/lists", "Dir::State::status=" + work + "/status",
+			"Dir::Cache=" + work + "/cache", "Dir::Etc::sourcelist=" + work + "/sources.list", "Dir::Etc::sourceparts=/dev/null",
+			"APT::Sandbox::User=root", // the folder is private
+			"Acquire::Languages=none",
+		} {
+			options = append(options, "-o", o)
+		}
+		cmd := exec.CommandContext(ctx, "apt-get", append(append(options, "-qq"), args...)...)
+		cmd.Dir = work + "/debs"
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, tail(out, 4<<10))
+		}
+		return nil
+	}
+	if err := apt("update"); err != nil {
+		return "", err
+	}
+	if err := apt(append([]string{"download"}, a.packages()...)...); err != nil {
+		return "", err
+	}
+	debs, err := filepath.Glob(work + "/debs/*.deb")
+	if err != nil {
+		return "", err
+	}
+	for _, deb := range debs {
+		if out, err := exec.CommandContext(ctx, "dpkg-deb", "-x", deb, partial).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("unpacking %s: %w\n%s", filepath.Base(deb), err, out)
+		}
+	}
+	if err := os.Rename(partial, root); err != nil {
+		return "", err
+	}
+	return root, nil
+}
