@@ -143,7 +143,9 @@ func (s *session) close() {
 }
 
 // wanted says whether the results of a platform and a backend are asked for.
-func (s *session) wanted(platform, backend string) bool { return strings.Contains(platform+"/"+backend, s.only) }
+func (s *session) wanted(platform, backend string) bool {
+	return strings.Contains(platform+"/"+backend, s.only)
+}
 
 func firstLine(b []byte) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(b)), "\n")
