@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEB = pcscd libpcsclite-dev vsmartcard-vpcd gcc libc6-dev pkg-config \
 	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686
 
-.PHONY: run test generate check bench lint vet unit abi deps
+.PHONY: run test generate check bench lint vet unit abi test-windows test-arch deps
 
 # The guided tour, on the embedded virtual reader where no PC/SC service runs. Needs Go alone.
 run:
@@ -56,6 +56,12 @@ unit:
 abi: deps
 	@$(call install,$$(go run ./internal/abi -packages))
 	PCSC_MUST_RUN=1 go run ./internal/abi
+
+# The programs of Windows under wine, and those of other processors under qemu or natively. Both need root, say what they
+# fetch and keep, and are quick once they have it: see internal/elsewhere. What can't be had is reported as not run.
+test-windows test-arch: deps
+	-@$(call install,$$(go run ./internal/elsewhere -packages $(@:test-%=%)))
+	go run ./internal/elsewhere $(@:test-%=%)
 
 bench: deps
 	go test ./internal/bench -run TestTable -count=1 -v -bench-table

@@ -31,7 +31,6 @@ type options struct {
 	json    string
 	only    string
 	verbose bool
-	keep    bool
 }
 
 func main() {
@@ -43,12 +42,18 @@ func main() {
 	flag.StringVar(&o.cache, "cache", defaultCache(), "the folder for what is kept, by default $"+cacheEnv)
 	flag.StringVar(&o.json, "json", "", "write the results to this file too")
 	flag.StringVar(&o.only, "only", "", "only what has this in `platform/backend`")
+	packages := flag.Bool("packages", false, "print the Debian packages that the machine has to have, and do nothing")
 	flag.BoolVar(&o.verbose, "v", false, "show what the tests print")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: elsewhere [flags] windows|arch")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
+	if *packages {
+		list := map[string][]string{"windows": windowsPackages, "arch": archPackages()}
+		fmt.Println(strings.Join(list[flag.Arg(0)], " "))
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ok, err := run(ctx, o, flag.Args())

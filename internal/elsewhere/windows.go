@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// windowsPackages are the machine's packages.
+var windowsPackages = []string{"debootstrap", "gcc-mingw-w64-x86-64", "gcc-mingw-w64-i686"}
+
 // wineRecipe is the system with wine. Its pcscd and the libpcsclite that wine calls are of one version, as they have to.
 var wineRecipe = recipe{
 	name:     "wine",
