@@ -2,10 +2,10 @@
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# What the tests need on Debian and Ubuntu: a real PC/SC service with virtual readers, a C compiler, and mingw to
-# compile the cgo backend for Windows.
+# What the tests need on Debian and Ubuntu: a real PC/SC service with virtual readers, a C compiler, mingw to compile the
+# cgo backend for Windows, and programs that are not ours to run on the virtual service.
 DEB = pcscd libpcsclite-dev vsmartcard-vpcd gcc libc6-dev pkg-config \
-	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686
+	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686 opensc pcsc-tools python3-pyscard
 
 .PHONY: run test generate check bench lint vet unit abi test-windows test-arch deps
 
