@@ -146,8 +146,11 @@ func (r *watchedReader) update(s *winscard.ReaderState, now time.Time) (n int) {
 		if n < 0 {
 			return n
 		}
-		if n == 0 && present && count == 0 && len(r.atr) > 0 && len(atr) > 0 && !bytes.Equal(r.atr, atr) {
-			n = 2 // nothing is counted, but it is another card
+		// Another ATR is another card where nothing is counted, and where the counter has moved: then it is not that the
+		// first reading was ahead of it. (With the same count it is the same card, which has an ATR for each kind of reset.)
+		moved := count == 0 || count != uint16(r.seen>>16)
+		if n == 0 && present && moved && len(r.atr) > 0 && len(atr) > 0 && !bytes.Equal(r.atr, atr) {
+			n = 2
 		}
 	}
 	if n == 0 && present && len(atr) == 0 {

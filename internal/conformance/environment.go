@@ -115,6 +115,11 @@ func usualQuirks() Quirks {
 // Real is a backend on a real pcscd. The service lives as long as the test.
 func Real(t *testing.T, backend winscard.Backend) Environment {
 	t.Helper()
+	return onVpcd(backend, RealService(t))
+}
+
+// onVpcd is a backend on a service with vpcd's readers.
+func onVpcd(backend winscard.Backend, service Service) Environment {
 	q := usualQuirks()
 	q.MaxAPDU = 0xFFFF
 	q.TooLong = winscard.ErrNotTransacted
@@ -128,7 +133,7 @@ func Real(t *testing.T, backend winscard.Backend) Environment {
 	}
 	env := Environment{
 		Backend:  backend,
-		Service:  RealService(t),
+		Service:  service,
 		Features: Features{Outages: true},
 		Quirks:   q,
 	}
@@ -151,6 +156,20 @@ func RealService(tb testing.TB) Service {
 	svc.Stop()
 	return &realService{Service: svc}
 }
+
+// RealHotPlug is [RealService] with USB readers; it is a [HotPlugger].
+func RealHotPlug(tb testing.TB) Service {
+	tb.Helper()
+	svc := pcscdtest.Start(tb, pcscdtest.WithReaders(0), pcscdtest.WithHotPlug())
+	svc.Stop()
+	return &hotPlugService{realService{Service: svc}}
+}
+
+// hotPlugService is a realService whose readers come and go; others do not have the methods for it.
+type hotPlugService struct{ realService }
+
+func (s *hotPlugService) AddReader()    { s.realService.Service.AddReader() }
+func (s *hotPlugService) RemoveReader() { s.realService.Service.RemoveReader() }
 
 type realService struct {
 	*pcscdtest.Service

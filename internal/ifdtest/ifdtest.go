@@ -5,8 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -158,38 +156,11 @@ func Build(tb testing.TB) string {
 // build compiles a driver.
 func build(tb testing.TB, path string, source []byte, flags ...string) string {
 	tb.Helper()
-	if err := compile(path, source, flags); err != nil {
-		if errors.Is(err, errNoCompiler) {
+	if err := pcscdtest.Compile(path, source, flags...); err != nil {
+		if errors.Is(err, pcscdtest.ErrNoCompiler) {
 			pcscdtest.Skip(tb, "ifdtest: %v", err)
 		}
 		tb.Fatalf("ifdtest: %v", err)
 	}
 	return path
-}
-
-var errNoCompiler = errors.New("no C compiler with the headers of pcsc-lite")
-
-func compile(path string, source []byte, flags []string) error {
-	cc := strings.Fields(os.Getenv("CC"))
-	if len(cc) == 0 {
-		cc = []string{"gcc"}
-	}
-	args := append(cc[1:], "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread")
-	if out, err := exec.Command("pkg-config", "--cflags", "libpcsclite").Output(); err == nil {
-		args = append(args, strings.Fields(string(out))...)
-	} else {
-		args = append(args, "-I/usr/include/PCSC")
-	}
-	run := func(input []byte, more ...string) error {
-		cmd := exec.Command(cc[0], append(args[:len(args):len(args)], more...)...)
-		cmd.Stdin = bytes.NewReader(input)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%w\n%s", err, out)
-		}
-		return nil
-	}
-	if err := run([]byte("#include <ifdhandler.h>\n#include <reader.h>\n"), "-fsyntax-only", "-x", "c", "-"); err != nil {
-		return fmt.Errorf("%w: %w", errNoCompiler, err)
-	}
-	return run(source, append(flags, "-o", path, "-x", "c", "-")...)
 }

@@ -45,6 +45,11 @@
 // configuration again. [Service.Restart] takes options, so a service can
 // come back with other readers.
 //
+// [WithHotPlug] makes USB readers of them, which pcscd finds by itself: it is
+// started with a libudev of ours, in which a USB device appears and disappears
+// when a test calls [Service.AddReader] and [Service.RemoveReader], and with a
+// driver for it that opens vpcd's. From there on everything is real.
+//
 // # Where it cannot run
 //
 // Tests are skipped where a service cannot exist: not Linux, not root, not

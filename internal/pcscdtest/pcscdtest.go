@@ -38,6 +38,7 @@ type config struct {
 	args    []string
 	driver  string
 	driven  []string
+	hotPlug bool
 }
 
 // WithReaders sets the number of readers, 0 to [MaxReaders]. The default is 1.
@@ -50,6 +51,10 @@ func WithReaders(n int) Option { return func(c *config) { c.readers = n } }
 func WithNames(names ...string) Option {
 	return func(c *config) { c.names, c.readers = names, len(names) }
 }
+
+// WithHotPlug makes USB readers of vpcd's, so that [Service.AddReader] and [Service.RemoveReader] work. It needs a C
+// compiler.
+func WithHotPlug() Option { return func(c *config) { c.hotPlug = true } }
 
 // WithArgs adds arguments to pcscd's command line, such as "--debug" and
 // "--apdu" for a complete log.

@@ -52,6 +52,7 @@ type Service struct {
 // A process is one run of pcscd.
 type process struct {
 	cmd    *exec.Cmd
+	usb    *os.File      // takes the events of USB devices; nil without hot plug
 	exited chan struct{} // closed after the process was waited for
 }
 
@@ -165,6 +166,19 @@ func (s *Service) checkConfig() {
 	if total := s.cfg.total(); total > MaxReaders {
 		s.tb.Fatalf("pcscdtest: %d readers with those of the other driver; pcscd has 0 to %d", total, MaxReaders)
 	}
+	if s.cfg.hotPlug {
+		switch {
+		case len(s.cfg.driven) > 0:
+			s.tb.Fatalf("pcscdtest: WithHotPlug and WithDriver do not go together")
+		case s.inst.slots != 1:
+			Skip(s.tb, "pcscdtest: vpcd has readers in pairs only on this platform, which can't be plugged in singly")
+		}
+		if _, err := findHotPlug(); errors.Is(err, ErrNoCompiler) || errors.Is(err, errNoHotPlug) {
+			Skip(s.tb, "pcscdtest: %v", err)
+		} else if err != nil {
+			s.tb.Fatalf("pcscdtest: hot plug: %v", err)
+		}
+	}
 	if n%s.inst.slots != 0 {
 		Skip(s.tb, "pcscdtest: vpcd has readers in pairs only on this platform, %d are asked for", n)
 	}
@@ -191,6 +205,11 @@ func (s *Service) start() error {
 		args := slices.Concat(s.inst.command[1:], []string{"--foreground", "--info", "--config", conf}, s.inst.args, cfg.args)
 		p.cmd = exec.Command(s.inst.command[0], args...)
 		p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+		if cfg.hotPlug {
+			if err := s.plug(p, &cfg); err != nil {
+				return err
+			}
+		}
 		p.cmd.Stdout, p.cmd.Stderr = s.log, s.log
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{
 			// The thread lives as long as the service, see [thread].
@@ -200,12 +219,19 @@ func (s *Service) start() error {
 		}
 		return p.cmd.Start()
 	})
+	if p.cmd != nil {
+		for _, f := range p.cmd.ExtraFiles {
+			f.Close() // the process has it now
+		}
+	}
 	if err != nil {
+		p.usb.Close()
 		return err
 	}
 	go func() {
 		defer close(p.exited)
 		p.cmd.Wait()
+		p.usb.Close() // also if it is nil
 	}()
 	s.mu.Lock()
 	s.proc = p
@@ -247,7 +273,7 @@ func (s *Service) start() error {
 
 func (s *Service) writeFiles(conf string, cfg *config) error {
 	var b strings.Builder
-	for i := 0; i < cfg.readers; i += s.inst.slots {
+	for i := 0; i < cfg.readers && !cfg.hotPlug; i += s.inst.slots {
 		// A driver of its own for each reader, since dlopen would give two
 		// readers the same static variables.
 		lib := filepath.Join(filesDir, fmt.Sprintf("vpcd%02d.so", i))

@@ -31,6 +31,12 @@ func (s *Service) Insert(int, Card) {}
 // Remove does nothing on this platform.
 func (s *Service) Remove(int) {}
 
+// AddReader does nothing on this platform.
+func (s *Service) AddReader() {}
+
+// RemoveReader does nothing on this platform.
+func (s *Service) RemoveReader() {}
+
 // Kill does nothing on this platform.
 func (s *Service) Kill() {}
 
