@@ -35,7 +35,7 @@ type File struct {
 // Emit makes all files from the model, in the order of their paths. It is a pure function.
 func Emit(m *Model) ([]File, error) {
 	var files []File
-	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitProtocol, emitDoc, emitABI, emitReference} {
+	for _, emit := range []func(*Model) ([]File, error){emitWinscard, emitPurego, emitCgo, emitAPI, emitAttributes, emitTrace, emitPart10, emitISO7816, emitProtocol, emitDoc, emitABI, emitReference, emitStub} {
 		fs, err := emit(m)
 		if err != nil {
 			return nil, err
@@ -78,6 +78,7 @@ func newFile(pkg, name, constraint string, sources ...string) *goFile {
 var packageNames = map[string]string{
 	winscardPath: "winscard",
 	cgoPath:      "backendcgo",
+	cstubPath:    "cstub",
 	puregoPath:   "backendpurego",
 	pcscPath:     "pcsc",
 	iso7816Path:  "iso7816",

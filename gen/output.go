@@ -18,10 +18,10 @@ import (
 
 // Dirs are the directories, below the module's root, that hold generated files, and how such a file is known: in
 // generated/ all are, elsewhere those whose name starts with z.
-var Dirs = []string{"generated", "backend_cgo", "backend_purego", "pcsc"}
+var Dirs = []string{"generated", "backend_cgo", "backend_purego", "pcsc", "internal/cstub", "internal/part10"}
 
-// subDirs are the packages below a directory of Dirs that hold generated files too.
-var subDirs = []string{"pcsc/iso7816"}
+// subDirs are the directories below one of Dirs that hold generated files too.
+var subDirs = []string{"pcsc/iso7816", "internal/cstub/src"}
 
 // Generated reports whether a path below the module's root is that of a generated file.
 func Generated(path string) bool {
@@ -30,7 +30,8 @@ func Generated(path string) bool {
 	if dir == "generated" || strings.HasPrefix(dir, "generated/") {
 		return true
 	}
-	return strings.HasPrefix(base, "z") && strings.HasSuffix(base, ".go") && (slices.Contains(Dirs, dir) || slices.Contains(subDirs, dir))
+	ext := filepath.Ext(base)
+	return strings.HasPrefix(base, "z") && (ext == ".go" || ext == ".h") && (slices.Contains(Dirs, dir) || slices.Contains(subDirs, dir))
 }
 
 // Change is a file that differs from what the spec gives.

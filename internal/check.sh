@@ -7,10 +7,10 @@ trap 'rm -rf "$copy"' EXIT INT TERM
 git ls-files --cached --others --exclude-standard -z |
 	tar --null --ignore-failed-read --files-from=- -cf - 2>/dev/null | tar -xf - -C "$copy"
 rm -rf "$copy/generated"
-find "$copy" -name 'z*.go' -delete
+find "$copy" \( -name 'z*.go' -o -name 'z*.h' \) -delete
 (cd "$copy" && go generate ./... >/dev/null)
 status=0
-for dir in generated backend_cgo backend_purego pcsc; do
+for dir in generated backend_cgo backend_purego pcsc internal/cstub internal/part10; do
 	diff -ru "$dir" "$copy/$dir" || status=1
 done
 diff -u README.md "$copy/README.md" || status=1

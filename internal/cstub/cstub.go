@@ -61,6 +61,13 @@
 // SCardTransmit; by SCardControl see [ControlAnswer]. A capacity that is too
 // small gives SCARD_E_INSUFFICIENT_BUFFER and the needed length, and writes
 // nothing. [Fill] makes the library use every byte of the capacities it is told.
+//
+// # Windows
+//
+// Built for Windows, or by [BuildWindows], the library is a winscard.dll: it has
+// the layouts of Windows, texts in UTF-16, and the functions that Windows alone
+// has. Those are generated from the spec. Each checks its arguments by their
+// roles, notes them for AttrLast as [Record] does, and gives what [Answer] said.
 package cstub
 
 import (
@@ -80,7 +87,7 @@ import (
 	"testing"
 )
 
-//go:embed src/*.c
+//go:embed src/*.c src/*.h
 var sources embed.FS
 
 // ErrNoToolchain says that the library cannot be built here: no C compiler, no
@@ -132,15 +139,16 @@ func compile(output, source string, flags ...string) error {
 	if err != nil {
 		return err
 	}
-	text, err := sources.ReadFile("src/" + source)
+	dir, err := os.MkdirTemp("", "cstub-src-")
 	if err != nil {
 		return err
 	}
-	args := slices.Concat(tc.args, []string{"-O2", "-Wall", "-Wextra", "-Werror", "-o", output, "-x", "c", "-"},
-		// What follows the source is for the linker, not C.
-		[]string{"-x", "none"}, flags)
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, sources); err != nil {
+		return err
+	}
+	args := slices.Concat(tc.args, []string{"-O2", "-Wall", "-Wextra", "-Werror", "-o", output, filepath.Join(dir, "src", source)}, flags)
 	cmd := exec.Command(tc.cc, args...)
-	cmd.Stdin = bytes.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("compiling %s: %w\n%s", source, err, out)
 	}
@@ -252,6 +260,19 @@ func BuildMinimal(tb testing.TB, missing ...string) string {
 func BuildInstant(tb testing.TB) string {
 	tb.Helper()
 	return buildVariant(tb, "instant.c")
+}
+
+// BuildWindows builds a library with the layouts and the functions of Windows that runs on this system: the functions
+// for UTF-16, 32 bits for a DWORD, the structures of Windows. It returns the path.
+func BuildWindows(tb testing.TB) string {
+	tb.Helper()
+	return buildVariant(tb, "stub.c", "-DSTUB_WINDOWS", "-fshort-wchar")
+}
+
+// BuildOldWindows builds the library of [BuildWindows] without the functions that Windows alone has. It returns the path.
+func BuildOldWindows(tb testing.TB) string {
+	tb.Helper()
+	return buildVariant(tb, "stub.c", "-DSTUB_WINDOWS", "-fshort-wchar", "-DSTUB_OLD_WINDOWS")
 }
 
 // BuildNotPCSC builds a library that loads and has no PC/SC symbol at all.
@@ -373,6 +394,7 @@ const (
 	AttrNext    = 0x0007F011 // "transmit 80100069" or "transmit 80100069 2"
 	AttrDelay   = 0x0007F012 // "transmit 500"
 	AttrFill    = 0x0007F013 // "0" or "1"
+	AttrAnswer  = 0x0007F014 // "audit 1\n" and bytes, see [Answer]
 )
 
 // AttrPattern plus N, up to 4095, is an ordinary readable attribute of N bytes;
@@ -420,6 +442,9 @@ var funcNames = [...]string{
 func (f Func) String() string {
 	if int(f) < len(funcNames) {
 		return funcNames[f]
+	}
+	if i := int(f) - len(funcNames); i < len(WindowsFunctions) {
+		return WindowsFunctions[i].Name
 	}
 	return "Func(" + strconv.Itoa(int(f)) + ")"
 }

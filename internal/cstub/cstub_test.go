@@ -1004,7 +1004,12 @@ func TestCounters(t *testing.T) {
 		require.Equal(t, entry[1], cstub.Func(i).String())
 		require.Equal(t, entry[2], cstub.Symbols()[i])
 	}
-	require.Equal(t, "Func(19)", cstub.Func(19).String())
+	for i, f := range cstub.WindowsFunctions {
+		require.Equal(t, cstub.Func(19+i), f.Func())
+		require.Equal(t, f.Name, f.Func().String())
+	}
+	last := 19 + len(cstub.WindowsFunctions)
+	require.Equal(t, fmt.Sprintf("Func(%d)", last), cstub.Func(last).String())
 	l.set(cstub.Reset())
 
 	ctx := l.context()

@@ -14,6 +14,7 @@
 
 #if defined(_WIN32)
 
+#define STUB_WINDOWS
 #define WIN32_LEAN_AND_MEAN
 #define UNICODE /* the functions without a suffix are those for UTF-16 */
 #define WINSCARDAPI __declspec(dllexport)
@@ -22,12 +23,8 @@
 #include <winscard.h>
 
 #define STUB_API /* the header's declarations carry it */
+#define STUB_EXPORT __declspec(dllexport) /* for those whose declaration does not */
 #define STUB_CALL WINAPI
-#define STUB_HAS_STRINGIFY 0
-
-/* What the library calls characters, and counts: units of UTF-16. */
-typedef WCHAR stub_char;
-#define T(literal) L##literal
 
 typedef SRWLOCK stub_lock;
 typedef CONDITION_VARIABLE stub_cond;
@@ -40,6 +37,40 @@ typedef CONDITION_VARIABLE stub_cond;
 #define sleep_ms(ms) Sleep((DWORD)(ms))
 #define now_ms() ((uint64_t)GetTickCount64())
 
+#else
+
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+#if defined(STUB_WINDOWS) /* the layouts and functions of Windows, for tests that run elsewhere */
+#include "zwinscard.h"
+#else
+#include <winscard.h>
+#endif
+
+#define STUB_API __attribute__((visibility("default")))
+#define STUB_EXPORT STUB_API
+#define STUB_CALL
+
+typedef pthread_mutex_t stub_lock;
+typedef pthread_cond_t stub_cond;
+#define STUB_LOCK_INIT PTHREAD_MUTEX_INITIALIZER
+#define STUB_COND_INIT PTHREAD_COND_INITIALIZER
+#define lock(l) pthread_mutex_lock(l)
+#define unlock(l) pthread_mutex_unlock(l)
+#define cond_wake(c) pthread_cond_broadcast(c)
+
+#endif
+
+#if defined(STUB_WINDOWS)
+
+#define STUB_HAS_STRINGIFY 0
+
+/* What the library calls characters, and counts: units of UTF-16. */
+typedef WCHAR stub_char;
+#define T(literal) L##literal
+
 #ifndef MAX_READERNAME
 #define MAX_READERNAME 128
 #endif
@@ -50,32 +81,28 @@ typedef CONDITION_VARIABLE stub_cond;
 #define STUB_STATUS(number) SCARD_NEGOTIABLE
 #define STUB_CTL_CODE(code) (0x00310000u | ((code) << 2))
 
+/* Without them it is a library of an old Windows. */
+#if !defined(STUB_OLD_WINDOWS)
+#define STUB_FUNCTIONS
+#define STUB_LIST
+#include "zfunctions.h"
+#undef STUB_LIST
+#else
+#define WINDOWS_FUNCTIONS(X)
+#endif
+
 #else
 
-#define _POSIX_C_SOURCE 200809L
-#include <errno.h>
-#include <pthread.h>
-#include <time.h>
-#include <winscard.h>
-
-#define STUB_API __attribute__((visibility("default")))
-#define STUB_CALL
 #define STUB_HAS_STRINGIFY 1
 
 typedef char stub_char;
 #define T(literal) literal
 
-typedef pthread_mutex_t stub_lock;
-typedef pthread_cond_t stub_cond;
-#define STUB_LOCK_INIT PTHREAD_MUTEX_INITIALIZER
-#define STUB_COND_INIT PTHREAD_COND_INITIALIZER
-#define lock(l) pthread_mutex_lock(l)
-#define unlock(l) pthread_mutex_unlock(l)
-#define cond_wake(c) pthread_cond_broadcast(c)
-
 #define STUB_STATUS(number) \
 	(SCARD_PRESENT | SCARD_POWERED | SCARD_NEGOTIABLE | (DWORD)((number) + 1) << 16)
 #define STUB_CTL_CODE(code) (0x42000000u + (code))
+
+#define WINDOWS_FUNCTIONS(X)
 
 #endif
 
@@ -139,7 +166,8 @@ static void cond_wait_ms(stub_cond *c, stub_lock *l, uint64_t ms)
 	X(cancel, "SCardCancel", "hContext") \
 	X(getattrib, "SCardGetAttrib", "dwAttrId") \
 	X(setattrib, "SCardSetAttrib", "dwAttrId cbAttrLen") \
-	X(stringifyerror, "pcsc_stringify_error", "pcscError")
+	X(stringifyerror, "pcsc_stringify_error", "pcscError") \
+	WINDOWS_FUNCTIONS(X)
 
 enum fn {
 #define X(name, symbol, args) FN_##name,
@@ -176,6 +204,7 @@ static const char *const fn_args[FN_COUNT] = {
 #define ATTR_NEXT 0x0007F011u
 #define ATTR_DELAY 0x0007F012u
 #define ATTR_FILL 0x0007F013u
+#define ATTR_ANSWER 0x0007F014u
 #define ATTR_LAST 0x0007F100u /* + number of the function */
 #define ATTR_VENDOR_LAST 0x0007F1FFu
 
@@ -751,8 +780,9 @@ static LONG give_units(enum fn f, const char *arg_buffer, const char *arg_length
 		return SCARD_S_SUCCESS;
 	}
 	REQUIRE(capacity_ok(f, arg_length, *capacity));
-	if ((uintptr_t)buffer % unit != 0) {
-		failed(f, arg_buffer, "misaligned: %p is not a multiple of %u", buffer, (unsigned)unit);
+	size_t align = unit < 4 ? unit : 4;
+	if ((uintptr_t)buffer % align != 0) {
+		failed(f, arg_buffer, "misaligned: %p is not a multiple of %u", buffer, (unsigned)align);
 		return SCARD_E_INVALID_PARAMETER;
 	}
 	size_t room = *capacity;
@@ -1522,8 +1552,26 @@ static size_t counters_text(char *text)
 	return n;
 }
 
+#if defined(STUB_FUNCTIONS)
+static const char *record_of(int f);
+static void forget_answers(void);
+#else
+static const char *record_of(int f)
+{
+	(void)f;
+	return NULL;
+}
+
+static void forget_answers(void)
+{
+}
+#endif
+
 static size_t last_text(char *text, int f)
 {
+	const char *record = record_of(f);
+	if (record != NULL)
+		return add(text, 0, "%s", record);
 	size_t n = 0;
 	const char *name = fn_args[f];
 	for (int i = 0; i < 3 && *name != '\0'; i++) {
@@ -1567,6 +1615,7 @@ static void reset(void)
 	atomic_store(&armed, 0);
 	atomic_store(&readers, DEFAULT_READERS);
 	atomic_store(&fill_capacity, false);
+	forget_answers();
 	wake_waiters();
 }
 
@@ -1703,9 +1752,17 @@ STUB_API LONG STUB_CALL SCardGetAttrib(SCARDHANDLE hCard, DWORD dwAttrId, LPBYTE
 	return give(f, "pbAttr", "pcbAttrLen", pbAttr, pcbAttrLen, value, n);
 }
 
+#if defined(STUB_FUNCTIONS)
+static LONG set_answer(const unsigned char *value, size_t n);
+#endif
+
 STUB_API LONG STUB_CALL SCardSetAttrib(SCARDHANDLE hCard, DWORD dwAttrId, LPCBYTE pbAttr, DWORD cbAttrLen)
 {
 	enum fn f = FN_setattrib;
+#if defined(STUB_FUNCTIONS)
+	if (dwAttrId == ATTR_ANSWER)
+		return set_answer(pbAttr, cbAttrLen);
+#endif
 	if (dwAttrId >= ATTR_FAILURES && dwAttrId <= ATTR_VENDOR_LAST) {
 		char text[64];
 		REQUIRE_RANGE(f, cbAttrLen, 0, sizeof text - 1);
@@ -1747,4 +1804,317 @@ STUB_API const char *pcsc_stringify_error(const LONG pcscError)
 	snprintf(text, sizeof text, "Stub text of 0x%08lX", (unsigned long)pcscError & 0xFFFFFFFFul);
 	return text;
 }
+#endif
+
+#if defined(STUB_FUNCTIONS)
+
+/* ---- What Windows alone has ----
+ *
+ * These functions check their arguments, note them as text for ATTR_LAST, and
+ * answer what ATTR_ANSWER told them: the function, a space, the number of the
+ * argument that is answered, a line break, and then the bytes as the caller
+ * finds them.
+ */
+
+#define MAX_TEXT 32768
+#define MAX_ARGS 9
+
+static stub_lock record_lock = STUB_LOCK_INIT;
+static char records[FN_COUNT][TEXT_SIZE];
+static size_t record_end[FN_COUNT];
+
+static struct {
+	unsigned char *data;
+	size_t n;
+} answers[FN_COUNT][MAX_ARGS]; /* under record_lock */
+
+static bool is_windows(int f)
+{
+	return f > FN_stringifyerror;
+}
+
+static const char *record_of(int f)
+{
+	return is_windows(f) ? records[f] : NULL;
+}
+
+/* With the lock held. */
+static void record_begin(enum fn f)
+{
+	record_end[f] = 0;
+	records[f][0] = '\0';
+}
+
+static void record_number(enum fn f, const char *arg, uint64_t v)
+{
+	record_end[f] = add(records[f], record_end[f], " %s=%llu", arg, U64(v));
+}
+
+/* What is long is noted by its length and a hash, FNV-1a. */
+#define RECORD_WHOLE 96
+
+static void record_data(enum fn f, const char *arg, const unsigned char *p, size_t n)
+{
+	size_t k = record_end[f];
+	if (p == NULL)
+		k = add(records[f], k, " %s=NULL", arg);
+	else if (n > RECORD_WHOLE) {
+		uint64_t hash = 0xcbf29ce484222325u;
+		for (size_t i = 0; i < n; i++)
+			hash = (hash ^ p[i]) * 0x100000001b3u;
+		k = add(records[f], k, " %s=#%llu:%016llx", arg, U64(n), U64(hash));
+	} else {
+		k = add(records[f], k, " %s=", arg);
+		for (size_t i = 0; i < n; i++)
+			k = add(records[f], k, "%02x", p[i]);
+	}
+	record_end[f] = k;
+}
+
+static void record_bytes(enum fn f, const char *arg, const void *p, size_t n)
+{
+	record_data(f, arg, n == 0 ? NULL : p, n);
+}
+
+static void record_units(enum fn f, const char *arg, const stub_char *p, size_t n)
+{
+	record_data(f, arg, (const unsigned char *)p, n * sizeof *p);
+}
+
+/* text_ok checks that a text ends, and is UTF-16: no half of a pair. */
+static bool text_ok(enum fn f, const char *arg, const stub_char *s)
+{
+	if (!pointer_ok(f, arg, s, _Alignof(stub_char)))
+		return false;
+	size_t i = 0;
+	for (; i < MAX_TEXT && s[i] != 0; i++) {
+		bool high = (s[i] & 0xFC00) == 0xD800, low = (s[i] & 0xFC00) == 0xDC00;
+		if (low || (high && (s[i + 1] & 0xFC00) != 0xDC00)) {
+			failed(f, arg, "unit %u, 0x%04x, is half of a pair", (unsigned)i, (unsigned)s[i]);
+			return false;
+		}
+		i += high;
+	}
+	if (i >= MAX_TEXT)
+		failed(f, arg, "does not end");
+	return i < MAX_TEXT;
+}
+
+/* texts_ok does so for a list of them; none is NULL. */
+static bool texts_ok(enum fn f, const char *arg, const stub_char *s)
+{
+	if (s == NULL)
+		return true;
+	const stub_char *start = s;
+	do {
+		if (!text_ok(f, arg, s))
+			return false;
+		s += text_length(s) + 1;
+	} while (*s != 0 && s - start < MAX_TEXT);
+	if (s - start >= MAX_TEXT)
+		failed(f, arg, "does not end");
+	return s - start < MAX_TEXT;
+}
+
+/* The length of a list with the NUL of its last text, but not the list's own. */
+static size_t texts_length(const stub_char *s)
+{
+	size_t n = 0;
+	while (s != NULL && s[n] != 0)
+		n += text_length(s + n) + 1;
+	return n;
+}
+
+/* array_ok checks an array of n elements; no element is NULL. */
+static bool array_ok(enum fn f, const char *arg, const void *p, uint64_t n, size_t align)
+{
+	if (!capacity_ok(f, arg, n))
+		return false;
+	if (n == 0 && p != NULL) {
+		failed(f, arg, "not NULL, but it has no elements");
+		return false;
+	}
+	return n == 0 || pointer_ok(f, arg, p, align);
+}
+
+static bool states_ok(enum fn f, const SCARD_READERSTATE *s, uint64_t n)
+{
+	if (!array_ok(f, "rgReaderStates", s, n, _Alignof(SCARD_READERSTATE)) || !range_ok(f, "cReaders", n, 0, MAX_STATES))
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		char arg[48];
+		snprintf(arg, sizeof arg, "rgReaderStates[%u].szReader", i);
+		if (!text_ok(f, arg, s[i].szReader))
+			return false;
+		snprintf(arg, sizeof arg, "rgReaderStates[%u].cbAtr", i);
+		if (!range_ok(f, arg, s[i].cbAtr, 0, sizeof s[i].rgbAtr))
+			return false;
+		snprintf(arg, sizeof arg, "rgReaderStates[%u].pvUserData", i);
+		if (s[i].pvUserData != NULL) {
+			failed(f, arg, "not NULL");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void record_states(enum fn f, const SCARD_READERSTATE *s, uint64_t n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		record_units(f, "szReader", s[i].szReader, text_length(s[i].szReader));
+		record_number(f, "dwCurrentState", s[i].dwCurrentState);
+	}
+}
+
+/* ---- Their answers ---- */
+
+static void forget_answers(void)
+{
+	lock(&record_lock);
+	for (int f = 0; f < FN_COUNT; f++) {
+		record_begin((enum fn)f);
+		for (int i = 0; i < MAX_ARGS; i++) {
+			free(answers[f][i].data);
+			answers[f][i].data = NULL;
+			answers[f][i].n = 0;
+		}
+	}
+	unlock(&record_lock);
+}
+
+static LONG set_answer(const unsigned char *value, size_t n)
+{
+	char name[48];
+	size_t k = 0;
+	while (k < n && k < sizeof name - 1 && value[k] != '\n') {
+		name[k] = (char)value[k];
+		k++;
+	}
+	name[k] = '\0';
+	char *number = strchr(name, ' ');
+	if (k == n || value[k] != '\n' || number == NULL || number[1] < '0' || number[1] >= '0' + MAX_ARGS)
+		FAIL(FN_setattrib, "pbAttr", "not an answer: it begins \"%s\"", name);
+	*number = '\0';
+	int f = function_named(name);
+	if (f < 0 || !is_windows(f))
+		FAIL(FN_setattrib, "pbAttr", "no function \"%s\" takes answers", name);
+	size_t room = n - k - 1;
+	unsigned char *data = malloc(room ? room : 1);
+	if (data == NULL)
+		return SCARD_E_NO_MEMORY;
+	memcpy(data, value + k + 1, room);
+	lock(&record_lock);
+	int i = number[1] - '0';
+	free(answers[f][i].data);
+	answers[f][i].data = data;
+	answers[f][i].n = room;
+	unlock(&record_lock);
+	return SCARD_S_SUCCESS;
+}
+
+/* answer_copy writes an answer of exactly n bytes; zeros if there is none. */
+static void answer_copy(enum fn f, int i, void *p, size_t n)
+{
+	memset(p, 0, n);
+	lock(&record_lock);
+	if (answers[f][i].n > 0)
+		memcpy(p, answers[f][i].data, answers[f][i].n < n ? answers[f][i].n : n);
+	unlock(&record_lock);
+}
+
+static uint32_t answer_number(enum fn f, int i)
+{
+	uint32_t v;
+	answer_copy(f, i, &v, sizeof v);
+	return v;
+}
+
+/* answer gives an answer in a buffer, in elements of unit bytes. */
+static LONG answer(enum fn f, int i, const char *arg_buffer, const char *arg_length, void *buffer, DWORD *capacity,
+	size_t unit)
+{
+	lock(&record_lock);
+	size_t n = answers[f][i].n;
+	unsigned char *data = malloc(n ? n : 1);
+	if (data != NULL && n > 0)
+		memcpy(data, answers[f][i].data, n);
+	unlock(&record_lock);
+	if (data == NULL)
+		return SCARD_E_NO_MEMORY;
+	LONG rc = give_units(f, arg_buffer, arg_length, buffer, capacity, data, n / unit, unit);
+	free(data);
+	return rc;
+}
+
+/* answer_states writes the event state of each reader, of which the answer has four bytes each, and an ATR: i + 2 bytes
+ * of the pattern of i. */
+static void answer_states(enum fn f, int arg, SCARD_READERSTATE *s, uint64_t n)
+{
+	uint32_t events[MAX_STATES];
+	answer_copy(f, arg, events, sizeof events);
+	for (unsigned i = 0; i < n; i++) {
+		s[i].dwEventState = events[i];
+		memset(s[i].rgbAtr, FILLER, sizeof s[i].rgbAtr);
+		s[i].cbAtr = (DWORD)(i % 32 + 2);
+		for (unsigned k = 0; k < s[i].cbAtr; k++)
+			s[i].rgbAtr[k] = pattern(k, i);
+	}
+}
+
+/* ---- Events ----
+ *
+ * The answer to number 0 says how an event is: 0 not set, 1 set, 2 that there is
+ * none, for the reason 5 (access denied).
+ */
+
+#define EVENT_NONE 2
+
+static atomic_int events_given[FN_COUNT];
+
+#if defined(_WIN32)
+static HANDLE event_handle[FN_COUNT]; /* under record_lock */
+#endif
+
+static HANDLE access_event(enum fn f)
+{
+	hold(f, NULL);
+	uint32_t how = answer_number(f, 0);
+#if defined(_WIN32)
+	lock(&record_lock);
+	if (event_handle[f] == NULL)
+		event_handle[f] = CreateEventW(NULL, TRUE, FALSE, NULL);
+	HANDLE event = event_handle[f];
+	unlock(&record_lock);
+	if (how == 1)
+		SetEvent(event);
+	else
+		ResetEvent(event);
+	if (how == EVENT_NONE)
+		SetLastError(ERROR_ACCESS_DENIED);
+#else
+	static char event_memory[FN_COUNT];
+	HANDLE event = &event_memory[f];
+	if (how == EVENT_NONE)
+		errno = 5;
+#endif
+	if (how == EVENT_NONE)
+		return NULL;
+	atomic_fetch_add(&events_given[f], 1);
+	return event;
+}
+
+static void release_event(enum fn f)
+{
+	hold(f, NULL);
+	if (f == FN_releaseallevents)
+		return;
+	enum fn given = f == FN_releasestartedevent ? FN_accessstartedevent : FN_accessnewreaderevent;
+	if (atomic_fetch_sub(&events_given[given], 1) <= 0) {
+		atomic_fetch_add(&events_given[given], 1);
+		failed(f, "the event", "it was given back more often than it was given");
+	}
+}
+
+#include "zfunctions.h"
+
 #endif
