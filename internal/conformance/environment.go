@@ -59,6 +59,9 @@ type Features struct {
 
 // Quirks are the points on which services differ without being wrong.
 type Quirks struct {
+	// OwnServer: the server's ends of the library's connections are this
+	// process's descriptors too.
+	OwnServer bool
 	// MaxAPDU is the largest command and the largest response that a reader
 	// transports, at most winscard.MaxBufferSizeExtended.
 	MaxAPDU int
