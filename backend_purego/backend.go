@@ -137,14 +137,6 @@ func bytesPtr(b []byte) unsafe.Pointer {
 	return unsafe.Pointer(&b[0])
 }
 
-// slicePtr is bytesPtr for an array of structures.
-func slicePtr[T any](s []T) unsafe.Pointer {
-	if len(s) == 0 {
-		return nil
-	}
-	return unsafe.Pointer(&s[0])
-}
-
 // clampLen brings a length into a DWORD of any platform, without the value that stands for SCARD_AUTOALLOCATE. PC/SC
 // has no calls with buffers so large; it refuses them.
 func clampLen[T any](s []T) uint32 {

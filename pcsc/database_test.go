@@ -405,7 +405,8 @@ func TestCancelTransactionElsewhere(t *testing.T) {
 
 func TestWaitStartedRefuses(t *testing.T) {
 	requireCode(t, WaitStarted(endedContext()), opAccessStartedEvent, ErrCancelled)
-	requireCode(t, WaitStarted(nil), opAccessStartedEvent, ErrInvalidParameter) //nolint:staticcheck // that is the point
+	var none context.Context
+	requireCode(t, WaitStarted(none), opAccessStartedEvent, ErrInvalidParameter)
 	var e *Error
 	require.ErrorAs(t, WaitStarted(bg, WithBackend(nil)), &e)
 	require.Equal(t, ErrInvalidParameter, e.Code)

@@ -1,3 +1,5 @@
+//go:build purego || pcsc_purego || !cgo || windows
+
 package conformance
 
 import (

@@ -35,14 +35,13 @@ const (
 
 // entry is the entry of a PIN, or of two or three, from the client's structure to the command for the card.
 type entry struct {
-	prompts  []PINPrompt
-	messages []byte
-	block    pinBlock
-	at       []int // where the PINs go, by prompt; less than 0: nowhere
-	apdu     []byte
-	first    time.Duration // for the first key
-	further  time.Duration // after it; 0: what is left of first
-	endOn    byte
+	prompts []PINPrompt
+	block   pinBlock
+	at      []int // where the PINs go, by prompt; less than 0: nowhere
+	apdu    []byte
+	first   time.Duration // for the first key
+	further time.Duration // after it; 0: what is left of first
+	endOn   byte
 
 	pins     [][]byte // those entered, each with its digits
 	digits   []byte   // the one that is being entered

@@ -35,8 +35,8 @@ func (c *Card) getData(cmd iso7816.Command) ([]byte, iso7816.StatusWord) {
 }
 
 const (
-	tagList   tlv.Tag = 0x5C
-	currentDF         = 0x3FFF
+	tagList   = tlv.Tag(0x5C)
+	currentDF = 0x3FFF
 )
 
 // getDataTLV returns data objects by a list of their tags.
