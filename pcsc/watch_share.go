@@ -188,23 +188,16 @@ func (w *watcher) ended() bool {
 	}
 }
 
-// pause lets time pass, unless somebody waits for a look. Then it says false.
+// pause lets time pass, unless somebody has asked for a look. Then it says false.
 func (w *watcher) pause(d time.Duration) (bool, error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return true, nil
-		case <-w.quit:
-			return false, errQuit
-		case <-w.asked: // perhaps by one who has got it by now
-			w.mu.Lock()
-			open := w.requests > w.looked
-			w.mu.Unlock()
-			if open {
-				return false, nil
-			}
-		}
+	select {
+	case <-timer.C:
+		return true, nil
+	case <-w.asked: // perhaps by one who has got it by now, which does no harm
+		return false, nil
+	case <-w.quit:
+		return false, errQuit
 	}
 }

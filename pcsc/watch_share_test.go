@@ -206,7 +206,7 @@ func TestWatchFreshSnapshot(t *testing.T) {
 	// While the service is down and will be tried again much later.
 	bubble(t, func(t *testing.T, s *watchService) {
 		s.Stop()
-		slow := WithBackoff(time.Hour, time.Hour)
+		slow := WithBackoff(time.Hour, 1000*time.Hour)
 		first := s.watch(slow)
 		first.want("down outage")
 		begin := time.Now()
@@ -220,6 +220,17 @@ func TestWatchFreshSnapshot(t *testing.T) {
 		s.watch(slow).want("+A 00 initial")
 		first.want("up", "+A 00 initial")
 		require.Zero(t, time.Since(begin))
+		// Those that begin do not make the others wait longer.
+		s.Stop()
+		first.want("-A 00 outage", "down outage")
+		for range 10 {
+			w := s.watch(slow)
+			w.want("down outage")
+			w.stop()
+		}
+		s.Start()
+		first.want("up", "+A 00 initial")
+		require.LessOrEqual(t, time.Since(begin), 2*time.Hour)
 	})
 }
 
@@ -585,26 +596,47 @@ func (c *busyConsumer) take(t *testing.T) bool {
 	return true
 }
 
-// A watch that begins when the last one has just ended.
+// A watch that begins while the last one ends.
 func TestWatchHandOver(t *testing.T) {
-	bubble(t, func(t *testing.T, s *watchService) {
-		s.AddReader("A")
-		g := newGate()
-		s.release = func() { g.pass() }
-		w := s.watch()
-		w.want("+A 00 initial")
-		go w.stop()
-		synctest.Wait()
-		require.Equal(t, 1, s.running(), "still about to end")
-		next := s.watch()
-		next.want("+A 00 initial")
-		require.Equal(t, 2, s.running())
-		close(g.open)
-		synctest.Wait()
-		require.Equal(t, 1, s.running())
-		s.AddReader("B")
-		next.want("+B 01")
-	})
+	for _, where := range []string{"look", "release"} {
+		t.Run(where, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *watchService) {
+				s.AddReader("A")
+				w := s.watch()
+				w.want("+A 00 initial")
+				synctest.Wait()
+				g := newGate()
+				once := func() winscard.Code {
+					s.set(func() { s.listReaders, s.release = nil, nil })
+					g.pass()
+					return winscard.Success
+				}
+				if where == "look" {
+					s.set(func() { s.listReaders = once })
+					s.AddReader("B")
+					<-g.reached
+				} else {
+					s.set(func() { s.release = func() { once() } })
+				}
+				go w.stop()
+				synctest.Wait()
+				require.Equal(t, 1, s.running(), "still about to end")
+				next := s.watch(WithReaders("A 00 00", "C 02 00"))
+				next.want("+A 00 initial")
+				require.Equal(t, 2, s.running())
+				close(g.open)
+				synctest.Wait()
+				require.Equal(t, 1, s.running())
+				s.watch(WithReaders("A 00 00")).want("+A 00 initial")
+				require.Equal(t, 1, s.running(), "they share")
+				if where == "release" {
+					s.AddReader("B")
+				}
+				s.AddReader("C")
+				next.want("+C 02")
+			})
+		})
+	}
 }
 
 // A service that hangs holds up the last watch alone, and nothing that begins.
@@ -643,15 +675,20 @@ func TestWatchSharedFatal(t *testing.T) {
 		s.set(func() { s.establish = func() winscard.Code { return winscard.ErrNoAccess } })
 		s.Stop()
 		synctest.Wait()
-		for _, w := range watches {
+		end := func(w *watch) {
 			w.want("-A 00 outage", "down outage")
 			time.Sleep(time.Second)
 			requireCode(t, w.error(), opEstablishContext, ErrNoAccess)
 		}
+		end(watches[0])
+		end(watches[1])
 		s.requireNothingOpen()
 		s.set(func() { s.establish = nil })
 		s.Start()
 		s.watch().want("+A 00 initial")
+		end(watches[2])
+		s.watch().want("+A 00 initial")
+		require.Equal(t, 1, s.running(), "they share")
 	})
 }
 
@@ -728,5 +765,121 @@ func TestContextWatchClosedInBody(t *testing.T) {
 		require.Equal(t, 1, n)
 		requireCode(t, last, opGetStatusChange, ErrInvalidHandle)
 		other.event()
+	})
+}
+
+// A watch that begins while the watcher looks, or when a wait has just ended, waits for the next look, and not longer.
+func TestWatchFreshSnapshotAtAnyTime(t *testing.T) {
+	for _, where := range []string{"look", "wait"} {
+		t.Run(where, func(t *testing.T) {
+			bubble(t, func(t *testing.T, s *watchService) {
+				a, b := s.AddReader("A"), s.AddReader("B")
+				s.watch().want("+A 00 initial", "+B 01 initial")
+				time.Sleep(time.Minute)
+				var begin time.Time
+				snapshot := make(chan string, 2)
+				s.set(func() {
+					s.statusChange = func(next func() winscard.Code, timeout uint32, _ []winscard.ReaderState) winscard.Code {
+						rc := next()
+						if (where == "look") == (timeout == 0) && (timeout == 0 || rc == winscard.ErrTimeout) {
+							s.deaf() // so that nothing else ends the next wait
+							begin = time.Now()
+							a.Insert(numbered(1))
+							w := s.watch(WithReaders("A 00 00"))
+							go func() {
+								for range cap(snapshot) {
+									e, _, _ := w.next()
+									snapshot <- brief(e)
+								}
+							}()
+							time.Sleep(time.Millisecond) // the goroutine waits for the snapshot
+						}
+						return rc
+					}
+				})
+				if where == "look" {
+					b.Insert(numbered(2))
+				}
+				require.Equal(t, "+A 00 initial", <-snapshot)
+				require.Equal(t, "in A 00 1 initial", <-snapshot)
+				require.Equal(t, time.Millisecond, time.Since(begin))
+			})
+		})
+	}
+}
+
+// However many begin, those that were there miss nothing, and what comes next is noticed at once.
+func TestWatchBeginnersDisturbNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watchService) {
+		r := s.AddReader("A")
+		first := s.watch()
+		first.want("+A 00 initial")
+		time.Sleep(time.Hour)
+		begin := func() {
+			w := s.watch()
+			w.event()
+			w.stop()
+		}
+		for range 20 {
+			begin()
+		}
+		now := time.Now()
+		r.Insert(numbered(1))
+		first.want("in A 00 1")
+		require.Equal(t, now, time.Now())
+
+		// Between look and wait, as in TestWatchReaderBetweenLookAndWait.
+		time.Sleep(time.Hour)
+		s.set(func() {
+			s.statusChange = func(next func() winscard.Code, timeout uint32, _ []winscard.ReaderState) winscard.Code {
+				if timeout != 0 {
+					s.set(func() { s.statusChange = nil })
+					s.AddReader("B")
+				}
+				return next()
+			}
+		})
+		begin()
+		first.want("+B 01")
+		require.LessOrEqual(t, time.Since(now)-time.Hour, sliceFirst)
+	})
+}
+
+// The last watch ends while the watcher looks.
+func TestWatchEndsDuringLook(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watchService) {
+		r := s.AddReader("A")
+		w := s.watch()
+		w.want("+A 00 initial")
+		time.Sleep(time.Minute)
+		s.set(func() {
+			s.listReaders = func() winscard.Code { time.Sleep(10 * time.Millisecond); return winscard.Success }
+		})
+		begin := time.Now()
+		r.Insert(numbered(1))
+		time.Sleep(time.Millisecond)
+		w.stop()
+		require.Equal(t, 10*time.Millisecond, time.Since(begin))
+		s.requireNothingOpen()
+	})
+}
+
+// No SCardCancel is under way on a native context that is released.
+func TestWatchLateCancel(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watchService) {
+		r := s.AddReader("A")
+		w := s.watch()
+		w.want("+A 00 initial")
+		synctest.Wait()
+		s.set(func() {
+			s.cancel = func() bool {
+				time.Sleep(10 * time.Millisecond)
+				require.Equal(t, 1, s.running())
+				return true
+			}
+		})
+		time.AfterFunc(5*time.Millisecond, func() { r.Insert(numbered(1)) }) // ends the wait
+		w.stop()
+		s.requireNothingOpen()
 	})
 }
