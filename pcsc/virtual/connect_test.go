@@ -46,7 +46,7 @@ func TestConnectArguments(t *testing.T) {
 		{ctx, "nope", 4, anyT, winscard.ErrInvalidValue},
 		{ctx, name, shared, 0, winscard.ErrProtoMismatch},
 		{ctx, name, shared, 8, winscard.ErrProtoMismatch},
-		{ctx, name, shared, 0xFFFF0000, winscard.ErrProtoMismatch},
+		{ctx, name, shared, 0xFFFF0000 &^ uint32(winscard.ProtocolRaw), winscard.ErrProtoMismatch},
 	} {
 		card, _, rc := s.Connect(test.ctx, test.name, test.mode, test.protocols)
 		want(t, test.want, rc, "%+v", test)

@@ -693,7 +693,7 @@ func FuzzPINPad(f *testing.F) {
 		pad.Press(keys)
 		code := winscard.CtlCode(0x806)
 		if modify {
-			code++
+			code = winscard.CtlCode(0x807)
 		}
 		buf := make([]byte, 300)
 		n, rc := s.Control(h, code, in, buf)
