@@ -31,15 +31,15 @@ type arch struct {
 var libraryPackages = []string{"libc6", "libgcc-s1", "libpcsclite1", "libpcsclite-dev"}
 
 var arches = []*arch{
-	{goarch: "386", debian: "i386", triple: "i686-linux-gnu", qemu: "qemu-i386-static", loader: "lib/ld-linux.so.2"},
-	{goarch: "arm64", debian: "arm64", triple: "aarch64-linux-gnu", qemu: "qemu-aarch64-static", loader: "lib/ld-linux-aarch64.so.1"},
-	{goarch: "arm", debian: "armhf", triple: "arm-linux-gnueabihf", qemu: "qemu-arm-static", loader: "lib/ld-linux-armhf.so.3",
+	{goarch: "386", debian: "i386", triple: "i686-linux-gnu", qemu: "qemu-i386", loader: "lib/ld-linux.so.2"},
+	{goarch: "arm64", debian: "arm64", triple: "aarch64-linux-gnu", qemu: "qemu-aarch64", loader: "lib/ld-linux-aarch64.so.1"},
+	{goarch: "arm", debian: "armhf", triple: "arm-linux-gnueabihf", qemu: "qemu-arm", loader: "lib/ld-linux-armhf.so.3",
 		env: []string{"GOARM=7"}},
-	{goarch: "ppc64le", debian: "ppc64el", triple: "powerpc64le-linux-gnu", qemu: "qemu-ppc64le-static", loader: "lib64/ld64.so.2"},
+	{goarch: "ppc64le", debian: "ppc64el", triple: "powerpc64le-linux-gnu", qemu: "qemu-ppc64le", loader: "lib64/ld64.so.2"},
 	// A release architecture since trixie.
-	{goarch: "riscv64", debian: "riscv64", suite: "trixie", triple: "riscv64-linux-gnu", qemu: "qemu-riscv64-static",
+	{goarch: "riscv64", debian: "riscv64", suite: "trixie", triple: "riscv64-linux-gnu", qemu: "qemu-riscv64",
 		loader: "lib/ld-linux-riscv64-lp64d.so.1"},
-	{goarch: "s390x", debian: "s390x", triple: "s390x-linux-gnu", qemu: "qemu-s390x-static", loader: "lib/ld64.so.1", toolchain: "go1.27.1",
+	{goarch: "s390x", debian: "s390x", triple: "s390x-linux-gnu", qemu: "qemu-s390x", loader: "lib/ld64.so.1", toolchain: "go1.27.1",
 		service: []string{"pcscd", "vsmartcard-vpcd", "libsystemd0", "libudev1", "libpolkit-gobject-1-0", "libglib2.0-0", "libqrencode4",
 			"libcap2", "liblzma5", "libzstd1", "liblz4-1", "libgcrypt20", "libgpg-error0", "libpcre2-8-0", "libffi8", "libmount1",
 			"libblkid1", "libselinux1", "zlib1g"}},
@@ -47,14 +47,23 @@ var arches = []*arch{
 
 // archPackages are the machine's packages for all of it.
 func archPackages() []string {
-	packages := []string{"qemu-user-static", "musl-tools"}
+	packages := []string{"musl-tools"}
 	for _, a := range arches {
 		packages = append(packages, "gcc-"+a.triple, "libc6-dev-"+a.debian+"-cross")
 	}
 	return packages
 }
 
-func (a *arch) packages() []string { return slices.Concat(libraryPackages, a.service) }
+func (a *arch) packages() []string {
+	if a == emulators {
+		return []string{"qemu-user"}
+	}
+	return slices.Concat(libraryPackages, a.service)
+}
+
+// emulators is the root with qemu, of the machine's processor. Its release is fixed: in the one before, threads of a 386
+// program share their thread-local memory, which Go's don't survive.
+var emulators = &arch{goarch: "amd64", debian: "amd64", suite: "trixie"}
 
 func testArch(ctx context.Context, s *session) error {
 	m, err := findMirror(ctx)
@@ -65,6 +74,11 @@ func testArch(ctx context.Context, s *session) error {
 	if _, err := s.build(ctx, &target{goos: "linux", goarch: "amd64"}, "withpcscd", "build", withpcscd); err != nil {
 		return err
 	}
+	qemu, err := s.root(ctx, m, emulators)
+	if err != nil {
+		return fmt.Errorf("qemu: %w", err)
+	}
+	s.qemu = filepath.Join(qemu, "usr/bin")
 	no32 := s.runs32(ctx)
 	for _, a := range arches {
 		if !s.wanted("linux/"+a.goarch, "dlopen") && !s.wanted("linux/"+a.goarch, "cgo") {
@@ -101,13 +115,16 @@ const withpcscd = "./internal/pcscdtest/withpcscd"
 // announce says what is going to be fetched.
 func (s *session) announce(m *mirror) {
 	fmt.Printf("arch: keeps roots of Debian packages, unpacked and not installed, in %s\n", s.cache)
-	for _, a := range arches {
+	for _, a := range append([]*arch{emulators}, arches...) {
 		if _, err := os.Stat(s.rootPath(m, a)); err == nil {
 			fmt.Printf("  %s: has %s\n", a.goarch, s.rootPath(m, a))
 			continue
 		}
 		mb := 3
-		if len(a.service) > 0 {
+		switch {
+		case a == emulators:
+			mb = 71
+		case len(a.service) > 0:
 			mb = 7
 		}
 		fmt.Printf("  %s: fetches the index of Debian %s for %s (9 MB) and %d MB of packages: %s\n", a.goarch, m.suiteOf(a), a.debian, mb,
@@ -143,7 +160,7 @@ func (a *arch) multiarch() string {
 }
 
 // runner is what runs a program of the processor.
-func (a *arch) runner(root string, natively bool, env ...string) []string {
+func (s *session) runner(a *arch, root string, natively bool, env ...string) []string {
 	if natively {
 		libraries := []string{filepath.Join(root, "lib", a.multiarch()), filepath.Join(root, "usr/lib", a.multiarch())}
 		for _, e := range env {
@@ -153,7 +170,7 @@ func (a *arch) runner(root string, natively bool, env ...string) []string {
 		}
 		return []string{filepath.Join(root, a.loader), "--library-path", strings.Join(libraries, ":")}
 	}
-	words := []string{a.qemu, "-L", root}
+	words := []string{filepath.Join(s.qemu, a.qemu), "-L", root}
 	for _, e := range env {
 		words = append(words, "-E", e)
 	}
@@ -187,7 +204,7 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	var env []string
 	if len(a.service) > 0 {
 		r.Suite += " of " + a.goarch
-		emulator := a.runner(root, false)
+		emulator := s.runner(a, root, false)
 		server, err := s.build(ctx, &target{goos: "linux", goarch: a.goarch}, "withpcscd-"+a.goarch, "build", withpcscd)
 		if err != nil {
 			r.Outcome, r.Reason = failed, err.Error()
@@ -197,7 +214,7 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 		before = append(slices.Clone(emulator), filepath.Join(s.work, server))
 		env = []string{"PCSCDTEST_ROOT=" + root, "PCSCDTEST_RUNNER=" + strings.Join(emulator, " ")}
 	}
-	s.test(ctx, r, run(before, a.runner(root, natively), env, "-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
+	s.test(ctx, r, run(before, s.runner(a, root, natively), env, "-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
 
 	r = base
 	r.Suite = "arguments: checking library"
@@ -219,11 +236,11 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	if t.cgo {
 		guest = []string{"LD_LIBRARY_PATH=" + dir}
 	}
-	s.test(ctx, r, run(nil, a.runner(root, natively, guest...), env, "-test.run=^TestStub"))
+	s.test(ctx, r, run(nil, s.runner(a, root, natively, guest...), env, "-test.run=^TestStub"))
 
 	r = base
 	r.Suite = "conformance: virtual service"
-	s.test(ctx, r, run(nil, a.runner(root, natively), nil, "-test.run=^TestVirtual$"))
+	s.test(ctx, r, run(nil, s.runner(a, root, natively), nil, "-test.run=^TestVirtual$"))
 }
 
 // compileLibrary compiles the argument-checking library as a libpcsclite.

@@ -111,6 +111,7 @@ type session struct {
 	module string // the module's folder
 	work   string // for what this run makes
 	goenv  map[string]string
+	qemu   string // the folder of the emulators
 
 	results []result
 }
