@@ -140,8 +140,11 @@ func onVpcd(backend winscard.Backend, service Service) Environment {
 		Features: Features{Outages: true},
 		Quirks:   q,
 	}
-	if runtime.GOOS == "windows" {
+	switch {
+	case runtime.GOOS == "windows":
 		env.wine()
+	case runtime.GOARCH == "s390x":
+		env.bigEndian()
 	}
 	return env
 }
