@@ -97,7 +97,7 @@ func (c *Card) ActiveProtocol() Protocol {
 // never an error here.
 //
 // Errors: [ErrResetCard] after another program has reset the card (use [Card.Reconnect]), [ErrRemovedCard],
-// [ErrNotTransacted] when the exchange failed. An empty or overlong APDU and a direct connection without a protocol
+// [ErrReaderUnavailable] after the reader was unplugged, [ErrNotTransacted] when the exchange failed. An empty or overlong APDU and a direct connection without a protocol
 // are refused without a native call.
 //
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
@@ -262,19 +262,20 @@ func checkTransmit(s *cardState, apdu []byte) *Error {
 func doTransmit(s *cardState) {
 	k := &s.call
 	k.n, k.rc = s.backend.Transmit(s.handle, k.arg, k.in, k.out)
-	if means(k.rc, winscard.ErrProtoMismatch) {
-		k.rc = s.whyMismatch(k.rc)
+	if means(k.rc, winscard.ErrProtoMismatch) || k.rc == winscard.ErrInvalidValue {
+		k.rc = s.whyRefused(k.rc)
 	}
 }
 
-// whyMismatch is the code of a command that was refused with rc because of its protocol, which is the connection's. A
-// command that meets another program's reset under way is told so by pcsc-lite: no protocol is agreed on then.
-func (s *cardState) whyMismatch(rc winscard.Code) winscard.Code {
+// whyRefused is the code of a command that was refused with rc because of its arguments, which are as they should be. To
+// one that meets another program's reset under way pcsc-lite says that no protocol is agreed on, and to one for a reader
+// that was unplugged that a value is invalid.
+func (s *cardState) whyRefused(rc winscard.Code) winscard.Code {
 	var st Status
 	switch now := s.readStatus(&st); {
-	case means(now, winscard.ErrResetCard), means(now, winscard.ErrRemovedCard):
+	case means(now, winscard.ErrResetCard), means(now, winscard.ErrRemovedCard), now == winscard.ErrReaderUnavailable:
 		return now
-	case now == winscard.Success && uint32(st.Protocol) != s.call.arg:
+	case now == winscard.Success && means(rc, winscard.ErrProtoMismatch) && uint32(st.Protocol) != s.call.arg:
 		return winscard.ErrResetCard
 	}
 	return rc

@@ -149,6 +149,22 @@ func TestResetMismatch(t *testing.T) {
 	require.Zero(t, f.count("Status"))
 }
 
+// A command to a reader that was unplugged is told by pcsc-lite that a value is invalid.
+func TestReaderUnplugged(t *testing.T) {
+	for now, want := range map[winscard.Code]Code{
+		winscard.ErrReaderUnavailable: ErrReaderUnavailable,
+		winscard.Success:              ErrInvalidValue, // then it means what it says
+	} {
+		f := newFake(t)
+		_, card := f.card()
+		f.status = func(_, _ []byte) (int, uint32, uint32, int, winscard.Code) { return 0, 0, 0, 0, now }
+		f.transmit = func(_, _ []byte) (int, winscard.Code) { return 0, winscard.ErrInvalidValue }
+		_, err := card.Transmit(bg, apdu)
+		requireCode(t, err, opTransmit, want)
+		require.Equal(t, 1, f.count("Transmit"))
+	}
+}
+
 // No other error makes f run again, and neither does a panic.
 func TestTransactNoRetry(t *testing.T) {
 	forms(t, func(t *testing.T, ctx context.Context) {
