@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command elsewhere runs the module's tests for systems and processors that this machine is not:
 //
 //	elsewhere windows    under wine
