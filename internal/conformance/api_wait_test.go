@@ -57,9 +57,9 @@ var apiWaitTests = []apiTest{
 	{"Deadline", func(t *testing.T, s *apiSuite) {
 		c := s.context(t)
 		states := s.known(t, c, s.readers...)
+		begin := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		begin := time.Now()
 		err := requireSoon(t, apiWait(ctx, c, states), "wait")
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.GreaterOrEqual(t, time.Since(begin), 50*time.Millisecond)

@@ -205,7 +205,8 @@ var watchOutageTests = []apiTest{
 		s.Service.Start(0)
 		w := s.watch(t)
 		w.quiet()
-		if plug, ok := s.Service.(HotPlugger); ok {
+		if s.Features.HotPlug {
+			plug := s.Service.(HotPlugger)
 			for i := range 3 {
 				plug.AddReader()
 				w.expect(pcsc.ReaderAdded, s.Service.Readers()[i], nil)

@@ -171,7 +171,7 @@ func RealHotPlug(tb testing.TB) Service {
 	return &hotPlugService{realService{Service: svc}}
 }
 
-// hotPlugService is a realService whose readers come and go; others do not have the methods for it.
+// hotPlugService is a realService whose readers come and go. Others have the methods too, which fail.
 type hotPlugService struct{ realService }
 
 func (s *hotPlugService) AddReader()    { s.realService.Service.AddReader() }
