@@ -3,7 +3,6 @@ package backendpurego
 import (
 	"path/filepath"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
@@ -32,12 +31,4 @@ func dlclose(library uintptr) { _ = windows.FreeLibrary(windows.Handle(library))
 func call(fn uintptr, words ...uintptr) (r1, r2, errno uintptr) {
 	r1, r2, e := syscall.SyscallN(fn, words...)
 	return r1, r2, uintptr(e)
-}
-
-// slicePtr is bytesPtr for an array of structures, which only functions of Windows take.
-func slicePtr[T any](s []T) unsafe.Pointer {
-	if len(s) == 0 {
-		return nil
-	}
-	return unsafe.Pointer(&s[0])
 }

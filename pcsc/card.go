@@ -97,8 +97,8 @@ func (c *Card) ActiveProtocol() Protocol {
 // never an error here.
 //
 // Errors: [ErrResetCard] after another program has reset the card (use [Card.Reconnect]), [ErrRemovedCard],
-// [ErrReaderUnavailable] after the reader was unplugged, [ErrNotTransacted] when the exchange failed. An empty or overlong APDU and a direct connection without a protocol
-// are refused without a native call.
+// [ErrReaderUnavailable] after the reader was unplugged, [ErrNotTransacted] when the exchange failed. An empty or
+// overlong APDU and a direct connection without a protocol are refused without a native call.
 //
 // [pcsc-lite]: https://pcsclite.apdu.fr/api/group__API.html
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardtransmit
@@ -262,14 +262,14 @@ func checkTransmit(s *cardState, apdu []byte) *Error {
 func doTransmit(s *cardState) {
 	k := &s.call
 	k.n, k.rc = s.backend.Transmit(s.handle, k.arg, k.in, k.out)
-	if means(k.rc, winscard.ErrProtoMismatch) || k.rc == winscard.ErrInvalidValue {
+	if means(k.rc, winscard.ErrProtoMismatch) {
 		k.rc = s.whyRefused(k.rc)
 	}
 }
 
-// whyRefused is the code of a command that was refused with rc because of its arguments, which are as they should be. To
-// one that meets another program's reset under way pcsc-lite says that no protocol is agreed on, and to one for a reader
-// that was unplugged that a value is invalid.
+// whyRefused is the code of a call that was refused with rc because of its arguments, if they are as they should be: to a
+// command that meets another program's reset under way pcsc-lite says that no protocol is agreed on, and to any call on
+// a reader that was unplugged that a value is invalid. Status alone says what is so.
 func (s *cardState) whyRefused(rc winscard.Code) winscard.Code {
 	var st Status
 	switch now := s.readStatus(&st); {

@@ -144,7 +144,7 @@ func (s *cardState) forget() {
 // has ended first and the lock is the background's, which calls late with the outcome, if late is not nil.
 func (s *cardState) run(ctx context.Context, op string, do, late func(*cardState)) error {
 	if ctx.Done() == nil {
-		do(s)
+		s.make(do)
 		return nil
 	}
 	k := &s.call
@@ -162,8 +162,16 @@ func (s *cardState) run(ctx context.Context, op string, do, late func(*cardState
 	}
 }
 
-func (s *cardState) background(do, late func(*cardState)) {
+// make makes the native call do.
+func (s *cardState) make(do func(*cardState)) {
 	do(s)
+	if s.call.rc == winscard.ErrInvalidValue {
+		s.call.rc = s.whyRefused(s.call.rc)
+	}
+}
+
+func (s *cardState) background(do, late func(*cardState)) {
+	s.make(do)
 	if s.call.decided.CompareAndSwap(false, true) {
 		s.call.back <- struct{}{}
 		return

@@ -149,20 +149,46 @@ func TestResetMismatch(t *testing.T) {
 	require.Zero(t, f.count("Status"))
 }
 
-// A command to a reader that was unplugged is told by pcsc-lite that a value is invalid.
+// Any call on a reader that was unplugged is told by pcsc-lite that a value is invalid.
 func TestReaderUnplugged(t *testing.T) {
-	for now, want := range map[winscard.Code]Code{
-		winscard.ErrReaderUnavailable: ErrReaderUnavailable,
-		winscard.Success:              ErrInvalidValue, // then it means what it says
-	} {
-		f := newFake(t)
-		_, card := f.card()
-		f.status = func(_, _ []byte) (int, uint32, uint32, int, winscard.Code) { return 0, 0, 0, 0, now }
-		f.transmit = func(_, _ []byte) (int, winscard.Code) { return 0, winscard.ErrInvalidValue }
-		_, err := card.Transmit(bg, apdu)
-		requireCode(t, err, opTransmit, want)
-		require.Equal(t, 1, f.count("Transmit"))
-	}
+	forms(t, func(t *testing.T, ctx context.Context) {
+		for now, want := range map[winscard.Code]Code{
+			winscard.ErrReaderUnavailable: ErrReaderUnavailable,
+			winscard.Success:              ErrInvalidValue, // then it means what it says
+		} {
+			f := newFake(t)
+			_, card := f.card()
+			tx, err := card.BeginTransaction(ctx)
+			require.NoError(t, err)
+			const bad = winscard.ErrInvalidValue
+			f.status = func(_, _ []byte) (int, uint32, uint32, int, winscard.Code) { return 0, 0, 0, 0, now }
+			f.transmit = func(_, _ []byte) (int, winscard.Code) { return 0, bad }
+			f.control = func(uint32, []byte, []byte) (int, winscard.Code) { return 0, bad }
+			f.getAttrib = func(uint32, []byte) (int, winscard.Code) { return 0, bad }
+			f.setAttrib = func(uint32, []byte) winscard.Code { return bad }
+			f.begin = func() winscard.Code { return bad }
+			f.endTx = func(uint32) winscard.Code { return bad }
+			f.reconnect = func() (uint32, winscard.Code) { return 0, bad }
+			_, err = card.Transmit(ctx, apdu)
+			requireCode(t, err, opTransmit, want)
+			require.Equal(t, 1, f.count("Transmit"))
+			_, err = card.Control(ctx, 42, nil)
+			requireCode(t, err, opControl, want)
+			_, err = card.GetAttrib(ctx, AttrATRString)
+			requireCode(t, err, opGetAttrib, want)
+			requireCode(t, card.SetAttrib(ctx, 7, []byte{1}), opSetAttrib, want)
+			requireCode(t, tx.End(LeaveCard), opEndTransaction, want)
+			_, err = card.BeginTransaction(ctx)
+			requireCode(t, err, opBeginTransaction, want)
+			requireCode(t, card.Reconnect(ctx, ShareShared, ProtocolAny, LeaveCard), opReconnect, want)
+			_, err = card.Features(ctx)
+			if want == ErrReaderUnavailable {
+				requireCode(t, err, opControl, want) // and not a reader without features
+			} else {
+				require.NoError(t, err)
+			}
+		}
+	})
 }
 
 // No other error makes f run again, and neither does a panic.

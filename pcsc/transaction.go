@@ -330,6 +330,9 @@ func (t target) endBy(op string, call func(*cardState) winscard.Code) (bool, err
 		return false, s.refuse(op, ErrInvalidValue, "no such disposition")
 	}
 	rc := call(s)
+	if rc == winscard.ErrInvalidValue {
+		rc = s.whyRefused(rc)
+	}
 	if rc == winscard.ErrUnsupportedFunction {
 		return false, s.failed(op, rc)
 	}

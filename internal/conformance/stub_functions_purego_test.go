@@ -58,6 +58,7 @@ func asWindows(t *testing.T) {
 	replace := map[string]string{}
 	for ours, theirs := range map[string]string{
 		"backend_purego/zbackend_pcsclite.go":      "backend_purego/zbackend_windows.go",
+		"backend_purego/slice_linux.go":            "backend_purego/slice_windows.go",
 		"generated/winscard/constants_pcsclite.go": "generated/winscard/constants_windows.go",
 	} {
 		src, err := os.ReadFile(filepath.Join(root, theirs))
