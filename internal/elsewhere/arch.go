@@ -238,7 +238,7 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	if t.cgo {
 		guest = []string{"LD_LIBRARY_PATH=" + dir}
 	}
-	s.test(ctx, r, run(nil, s.runner(a, root, natively, guest...), env, "-test.run=^TestStub"))
+	s.test(ctx, r, run(nil, s.runner(a, root, natively, guest...), env, "-test.run=^TestStub$"))
 
 	r = base
 	r.Suite = "conformance: virtual service"
@@ -285,7 +285,7 @@ func (s *session) testMusl(ctx context.Context) {
 		return
 	}
 	s.test(ctx, base, func(ctx context.Context) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, filepath.Join(s.work, exe), "-test.v", "-test.run=^TestStub")
+		cmd := exec.CommandContext(ctx, filepath.Join(s.work, exe), "-test.v", "-test.run=^TestStub$")
 		cmd.Dir = filepath.Join(s.module, "internal/conformance")
 		cmd.Env = append(os.Environ(), "PCSC_MUST_RUN=1", "CSTUB_LIBRARY="+library)
 		return cmd
