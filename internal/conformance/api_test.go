@@ -214,6 +214,23 @@ var apiBasicTests = []apiTest{
 		require.Equal(t, pcsc.CardPresent|pcsc.CardPowered|pcsc.CardNegotiable, st.State)
 		require.Equal(t, uint16(1), st.EventCount)
 	}},
+	// What Windows alone has is an error elsewhere, and so is what wine's library lacks.
+	{"OtherPlatforms", func(t *testing.T, s *apiSuite) {
+		c := s.context(t)
+		_, err := c.ReadCache(t.Context(), pcsc.GUID{Data1: 1}, 1, "item")
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		require.ErrorIs(t, c.Audit(t.Context(), pcsc.AuditCHVSuccess), errors.ErrUnsupported)
+		card := s.connectedBy(t, c, readerA)
+		_, err = card.GetTransmitCount(t.Context())
+		require.ErrorIs(t, err, errors.ErrUnsupported)
+		requireAPIExchange(t, card, 10, 10) // nothing has happened to the card
+		err = pcsc.WaitStarted(t.Context(), s.options...)
+		if s.Quirks.UTF16 { // it has the event, and the service runs
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+		}
+	}},
 	{"Sizes", func(t *testing.T, s *apiSuite) {
 		card := s.connected(t, readerA)
 		ctxs := []context.Context{context.Background(), t.Context()} // can't end, can end
