@@ -60,13 +60,13 @@ func TestTable(t *testing.T) {
 
 	t.Run("Instant", func(t *testing.T) {
 		instant := place{name: "instant", library: cstub.BuildInstant(t), unit: time.Nanosecond}
-		results, err := r.measure(instant)
+		results, err := r.measure(instant, operations(instant))
 		require.NoError(t, err)
 		require.NoError(t, r.print("On a library that returns at once, nanoseconds", instant, results))
 	})
 	t.Run("Stub", func(t *testing.T) {
 		stub := place{name: "stub", library: cstub.Build(t), unit: time.Nanosecond}
-		results, err := r.measure(stub)
+		results, err := r.measure(stub, operations(stub))
 		require.NoError(t, err)
 		require.NoError(t, r.print("On the stub library, which checks its arguments, nanoseconds", stub, results))
 	})
@@ -74,12 +74,13 @@ func TestTable(t *testing.T) {
 		service := pcscdtest.Start(t)
 		service.Insert(0, pcscdtest.NewCard(nil, func([]byte) []byte { return []byte{0x90, 0x00} }))
 		there := place{name: "service", unit: time.Microsecond}
-		results, err := r.measure(there)
+		results, err := r.measure(there, operations(there))
 		require.NoError(t, err)
 		first, err := r.measureFirst(there, compileFirst(t))
 		require.NoError(t, err)
 		require.NoError(t, r.print("On pcscd with a virtual card, microseconds", there, append(results, first)))
 	})
+	t.Run("Socket", func(t *testing.T) { socket(t, *r) })
 }
 
 // runner measures and prints.
@@ -97,14 +98,18 @@ type result struct {
 	medians []Measurement // by worker
 }
 
-// measure lets the workers do all operations, in turns.
-func (r *runner) measure(where place) ([]result, error) {
-	var ops []Operation
+// operations are those that are measured in a place.
+func operations(where place) (ops []Operation) {
 	for _, op := range Operations() {
 		if !op.StubOnly && (op.Instant || where.name != "instant") {
 			ops = append(ops, op)
 		}
 	}
+	return ops
+}
+
+// measure lets the workers do all operations, in turns.
+func (r *runner) measure(where place, ops []Operation) ([]result, error) {
 	// How often makes the wanted time? C does each mode once for all operations that are compared with it.
 	type task struct {
 		*worker

@@ -15,8 +15,10 @@ import (
 type worker struct {
 	name    string
 	program string
-	dlopen  bool // is told the library by name; others find it in LD_LIBRARY_PATH
-	c       bool // is the C program
+	dlopen  bool     // is told the library by name; others find it in LD_LIBRARY_PATH
+	c       bool     // is the C program
+	env     []string // in addition
+	reader  string   // for the C program; by default it takes the first
 }
 
 // A place is where operations are measured.
@@ -42,7 +44,11 @@ func (w *worker) measure(where place, op Operation, n int) (Measurement, error) 
 	if w.c {
 		name = op.CMode
 	}
-	return measurement(name, env, w.program, append(arguments, name, strconv.Itoa(n))...)
+	arguments = append(arguments, name, strconv.Itoa(n))
+	if w.reader != "" {
+		arguments = append(arguments, w.reader)
+	}
+	return measurement(name, append(env, w.env...), w.program, arguments...)
 }
 
 // patience is for a process that hangs.

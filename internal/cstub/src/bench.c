@@ -6,6 +6,11 @@
  * MODE is transmit, status, getstatuschange or session; N is how often. READER
  * is the first one listed unless named. One line of output: MODE and the
  * nanoseconds of one call (of one session of six calls), as "transmit 25.3".
+ *
+ *	bench answers 1 READER
+ *
+ * makes each call once and tells what came back, for a test that what is
+ * measured is what it looks like.
  */
 
 #define _POSIX_C_SOURCE 200809L
@@ -47,26 +52,29 @@ static void connect(SCARDCONTEXT c)
 	check(SCardConnect(c, reader, SCARD_SHARE_SHARED, SCARD_PROTOCOL_ANY, &card, &protocol), "SCardConnect");
 }
 
+/* The last answers. */
+static unsigned char answer[258], atr[MAX_ATR_SIZE];
+static char name[MAX_READERNAME];
+static DWORD answer_length, name_length, state, active, atr_length;
+static SCARD_READERSTATE states[2];
+
 static void transmit(void)
 {
 	static const unsigned char command[5] = {0x00, 0xB0, 0x00, 0x00, 0x02};
-	unsigned char answer[258];
-	DWORD n = sizeof answer;
 	const SCARD_IO_REQUEST *pci = protocol == SCARD_PROTOCOL_T0 ? SCARD_PCI_T0 : SCARD_PCI_T1;
-	check(SCardTransmit(card, pci, command, sizeof command, NULL, answer, &n), "SCardTransmit");
+	answer_length = sizeof answer;
+	check(SCardTransmit(card, pci, command, sizeof command, NULL, answer, &answer_length), "SCardTransmit");
 }
 
 static void status(void)
 {
-	char name[MAX_READERNAME];
-	unsigned char atr[MAX_ATR_SIZE];
-	DWORD name_length = sizeof name, state, active, atr_length = sizeof atr;
+	name_length = sizeof name;
+	atr_length = sizeof atr;
 	check(SCardStatus(card, name, &name_length, &state, &active, atr, &atr_length), "SCardStatus");
 }
 
 static void getstatuschange(void)
 {
-	SCARD_READERSTATE states[2];
 	memset(states, 0, sizeof states);
 	/* With one reader only, both states are its. */
 	states[0].szReader = reader;
@@ -88,6 +96,26 @@ static void session(void)
 	check(SCardReleaseContext(c), "SCardReleaseContext");
 }
 
+static void print(const char *what, const unsigned char *bytes, size_t length)
+{
+	printf("%s ", what);
+	for (size_t i = 0; i < length; i++)
+		printf("%02X", bytes[i]);
+	printf("\n");
+}
+
+static void answers(void)
+{
+	transmit();
+	print("transmit", answer, answer_length);
+	status();
+	printf("status %s, state 0x%lX, protocol %lu\n", name, (unsigned long)state & 0xFFFF, (unsigned long)active);
+	print("ATR", atr, atr_length);
+	getstatuschange();
+	printf("getstatuschange 0x%lX\n", (unsigned long)states[0].dwEventState & 0xFFFF);
+	print("ATR", states[0].rgbAtr, states[0].cbAtr);
+}
+
 static const struct {
 	const char *name;
 	void (*call)(void);
@@ -97,6 +125,7 @@ static const struct {
 	{"status", status, 1},
 	{"getstatuschange", getstatuschange, 0},
 	{"session", session, 0},
+	{"answers", answers, 1},
 };
 
 int main(int argc, char **argv)
@@ -108,7 +137,7 @@ int main(int argc, char **argv)
 	while (m < sizeof modes / sizeof modes[0] && (argc < 3 || strcmp(argv[1], modes[m].name) != 0))
 		m++;
 	if (m == sizeof modes / sizeof modes[0] || argc > 4 || n <= 0 || *end != '\0') {
-		fprintf(stderr, "usage: bench transmit|status|getstatuschange|session N [READER]\n");
+		fprintf(stderr, "usage: bench transmit|status|getstatuschange|session|answers N [READER]\n");
 		return 2;
 	}
 	check(SCardEstablishContext(SCARD_SCOPE_SYSTEM, NULL, NULL, &context), "SCardEstablishContext");
@@ -116,6 +145,10 @@ int main(int argc, char **argv)
 	reader = argc == 4 ? argv[3] : list;
 	if (modes[m].connected)
 		connect(context);
+	if (modes[m].call == answers) {
+		answers();
+		return 0;
+	}
 
 	/* The first calls bind symbols and fill caches. */
 	for (long i = 0; i < n / 10 + 1; i++)
