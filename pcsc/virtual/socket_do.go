@@ -153,7 +153,9 @@ func (p *peer) connect(m *protocol.Connect) error {
 		m.Reader = m.Reader[:maxReaderName-1]
 	}
 	var card winscard.Card
-	card, m.ActiveProtocol, m.RV = p.server.service.Connect(winscard.Context(m.Context), m.Reader, m.ShareMode, m.PreferredProtocols)
+	p.whileThere(func() {
+		card, m.ActiveProtocol, m.RV = p.server.service.Connect(winscard.Context(m.Context), m.Reader, m.ShareMode, m.PreferredProtocols)
+	})
 	m.Card = int32(card)
 	return nil
 }
@@ -170,7 +172,7 @@ func (p *peer) disconnect(m *protocol.Disconnect) error {
 	if err := p.owns(m.Card); err != nil {
 		return err
 	}
-	m.RV = p.server.service.Disconnect(winscard.Card(m.Card), m.Disposition)
+	p.whileThere(func() { m.RV = p.server.service.Disconnect(winscard.Card(m.Card), m.Disposition) })
 	return nil
 }
 
