@@ -1,5 +1,6 @@
-// Command matrix vets the module for every target of the spec, under every choice of backend: no tag, cgo, purego and
-// pcsc_purego, without cgo everywhere and with it where there is a C compiler for the target.
+// Command matrix vets the module, tests included, for the targets of the spec whose systems differ, and builds the packages
+// for programs for all others, under every choice of backend: no tag, cgo, purego and pcsc_purego, without cgo everywhere
+// and with it where there is a C compiler for the target.
 package main
 
 import (
@@ -15,10 +16,11 @@ import (
 	"github.com/gopcsc/gopcsc/spec"
 )
 
-// A run is one go vet, or where that cannot be one go build.
+// A run is one go vet, or one go build.
 type run struct {
 	goos, goarch string
 	cgo          bool
+	whole        bool // go vet ./...
 	tag          string
 	flags        string // that the dlopen backend needs
 	cc           string
@@ -42,14 +44,20 @@ var compilers = map[string]string{
 	"windows/386":             "i686-w64-mingw32-gcc",
 }
 
+// vetted are the targets that are vetted whole. What the tests import takes most of the time, and is compiled anew for each.
+var vetted = []string{
+	"linux/amd64", "linux/386", "windows/amd64", "windows/386", "darwin/amd64", "darwin/arm64", "freebsd/amd64", "netbsd/amd64",
+}
+
 // withoutPCSC are targets where the module compiles and every call says that there is no PC/SC.
 var withoutPCSC = []string{"plan9/amd64", "js/wasm", "wasip1/wasm", "aix/ppc64"}
 
 func main() {
 	only := flag.String("only", "", "only targets whose name has this in it")
+	whole := flag.Bool("whole", false, "vet everything for every target, tests too")
 	verbose := flag.Bool("v", false, "say what runs")
 	flag.Parse()
-	runs, err := plan()
+	runs, err := plan(*whole)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "matrix:", err)
 		os.Exit(1)
@@ -84,13 +92,13 @@ func main() {
 		}
 		passed++
 	}
-	fmt.Printf("vet: %d passed, %d failed, %d skipped in %s\n", passed, failed, skipped, time.Since(start).Round(time.Second))
+	fmt.Printf("vet and build: %d passed, %d failed, %d skipped in %s\n", passed, failed, skipped, time.Since(start).Round(time.Second))
 	if failed > 0 {
 		os.Exit(1)
 	}
 }
 
-func plan() ([]run, error) {
+func plan(whole bool) ([]run, error) {
 	s, err := spec.LoadDir("spec")
 	if err != nil {
 		return nil, err
@@ -103,7 +111,7 @@ func plan() ([]run, error) {
 				// compiled again, which takes most of the time.
 				continue
 			}
-			r := run{goos: goos, goarch: goarch, tag: tag}
+			r := run{goos: goos, goarch: goarch, tag: tag, whole: whole || slices.Contains(vetted, goos+"/"+goarch)}
 			if strings.Contains(tag, "purego") {
 				r.flags = flags
 			}
@@ -111,7 +119,7 @@ func plan() ([]run, error) {
 		}
 		if cc := compilers[goos+"/"+goarch]; cc != "" {
 			for _, tag := range []string{"", "cgo", "pcsc_purego", "purego"} {
-				runs = append(runs, run{goos: goos, goarch: goarch, cgo: true, tag: tag, cc: cc})
+				runs = append(runs, run{goos: goos, goarch: goarch, cgo: true, tag: tag, cc: cc, whole: true})
 			}
 		}
 	}
@@ -131,10 +139,13 @@ func plan() ([]run, error) {
 }
 
 func vet(r run) ([]byte, error) {
-	args, packages := []string{"vet"}, "./..."
-	if r.tag == "cgo" && !r.cgo {
+	args, packages := []string{"vet"}, []string{"./..."}
+	switch {
+	case r.tag == "cgo" && !r.cgo:
 		// The tag without cgo: the standard library's net does not compile so, whatever is built. This module does.
-		args, packages = []string{"build"}, "./pcsc"
+		args, packages = []string{"build"}, []string{"./pcsc"}
+	case !r.whole:
+		args, packages = []string{"build"}, []string{"./backend_cgo", "./backend_purego", "./pcsc/...", "./cmd/pcsc"}
 	}
 	if r.tag != "" {
 		args = append(args, "-tags", r.tag)
@@ -142,7 +153,7 @@ func vet(r run) ([]byte, error) {
 	if r.flags != "" {
 		args = append(args, r.flags)
 	}
-	cmd := exec.Command("go", append(args, packages)...)
+	cmd := exec.Command("go", append(args, packages...)...)
 	cmd.Env = append(os.Environ(), "GOOS="+r.goos, "GOARCH="+r.goarch, "CGO_ENABLED=0")
 	if r.cgo {
 		cmd.Env = append(cmd.Env, "CGO_ENABLED=1", "CC="+r.cc)
