@@ -1,12 +1,17 @@
 // Package differential has no code but a test: random sequences of calls run in step against the real pcscd and against
-// the virtual service of package virtual, and every code, state, protocol and byte has to be the same.
+// the virtual service of package virtual, in process and on its socket, and every code, state, protocol and byte has to be
+// the same.
 //
 // # What runs
 //
 // A sequence is made by several contexts with several cards in several readers, while cards come and go; see the
-// generators in generate_test.go. It runs on subjects: the virtual service in process, in a testing/synctest bubble,
-// and pcscd through libpcsclite. Whether a call waits is asked of the virtual service in its bubble, which knows for
-// sure; pcscd then has to wait too, and to return when the virtual service does.
+// generators in generate_test.go. It runs on three subjects: the virtual service in process, in a testing/synctest
+// bubble; pcscd through libpcsclite; and another virtual service, in a bubble of its own, on a socket and through
+// libpcsclite. Whether a call waits is asked of the first, which knows for sure; the others then have to wait too, and to
+// return when it does.
+//
+// libpcsclite reads the socket's path once, but connects in SCardEstablishContext and in SCardCancel alone. So one
+// process has contexts of both services: where the path leads is changed before these two calls.
 //
 // pcscd's readers have a driver whose other end is in this process ([ifdtest.Remote]), and the cards of both services
 // are the same Go code. So there is no time to wait for: pcscd looks at a reader when the test says so. What a driver

@@ -12,9 +12,10 @@ import (
 const (
 	// patience is for machines under load.
 	patience = 20 * time.Second
-	// settling is how long a call is given before it is taken for one that waits, where that isn't known. Too short
-	// is not wrong: a call that gets to the service late, and would have waited, is answered as if it had.
-	settling = 3 * time.Millisecond
+	// settling is how long a call is given before it is taken for one that waits, where that isn't known. It is long
+	// enough for a call to get to the service on a machine under load: one that got there after the next step would
+	// be answered by what that left behind.
+	settling = 25 * time.Millisecond
 	// polling is longer than it takes libpcsclite and pcscd to notice that a lock is free: both sleep for 100 ms.
 	polling = 250 * time.Millisecond
 )
@@ -56,6 +57,8 @@ type tally struct {
 	calls        map[string]int // by op and code
 	seen         map[string]int // disagreements, by name
 }
+
+func newTally() *tally { return &tally{calls: map[string]int{}, seen: map[string]int{}} }
 
 // A difference is what subjects disagree on.
 type difference struct {
@@ -181,7 +184,7 @@ func (m *machine) finish(c *call, results []<-chan outcome, line int, late bool)
 		d := difference{m: m, call: c, subject: m.subjects[i].name(), ours: ours, late: late, theirsWaits: true}
 		limit := patience
 		if d.listed() != nil {
-			limit = settling * 20
+			limit = settling * 3
 		}
 		d.theirsWaits = false
 		select {
@@ -515,8 +518,10 @@ func (m *machine) end() {
 
 // stop ends the subjects, whatever state they are in.
 func (m *machine) stop() {
-	for i, s := range m.subjects {
+	for _, s := range m.subjects {
 		s.end() // first, for libpcsclite may let no call through
+	}
+	for i, s := range m.subjects {
 		if i > 0 && m.observer != nil {
 			<-s.start(func(b winscard.Backend) outcome { return result(b.ReleaseContext(m.observer.ids[i])) })
 		}
