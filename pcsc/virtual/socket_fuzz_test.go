@@ -34,6 +34,7 @@ func FuzzServer(f *testing.F) {
 			f.Add(session, byte(hasty))
 			f.Add(session, byte(hasty|vanishes))
 			f.Add(session[:len(session)-5], byte(0))
+			f.Add(session[20:], byte(0)) // without the version
 		}
 	}
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"), byte(0))
@@ -525,6 +526,18 @@ func fuzzSessions(t testing.TB, minor int32) (sessions [][]byte) {
 		say(protocol.CmdConnect, connect(shared))
 		say(protocol.CmdTransmit, &protocol.Transmit{Card: 1, SendPCIProtocol: t1, SendLength: protocol.MaxData + 1})
 	})
+	for _, header := range [][]byte{ // what is no message, and one more that nobody may read
+		pcscclient.Words(4, uint32(protocol.CmdStatus), 1),
+		pcscclient.Words(0, uint32(protocol.CmdReleaseContext)),
+		pcscclient.Words(0, 0x77),
+		pcscclient.Words(^uint32(0), uint32(protocol.CmdCancel)),
+	} {
+		session(func(say sayer) {
+			say(protocol.CmdGetAttrib, &protocol.Attrib{Length: 264})
+		})
+		last := sessions[len(sessions)-1]
+		sessions[len(sessions)-1] = append(last[:len(last)-288:len(last)-288], append(header, last[len(last)-288:]...)...)
+	}
 	session(func(say sayer) { // a second context
 		say(protocol.CmdEstablishContext, &protocol.Establish{Scope: uint32(winscard.ScopeSystem)})
 	})
