@@ -68,6 +68,28 @@
 // begins and once when they are gone, and not every 100 ms. A test runs the service in step with pcscd, on random
 // sequences of calls, and finds no other difference.
 //
+// # Other programs
+//
+// [Service.Serve] has the service on a Unix socket in pcscd's protocol, so that every program that uses libpcsclite, in
+// whatever language, finds its readers: no root, no daemon and no driver is needed. [Listen] makes the socket, and
+// [Listener.Env] is what such a program needs in its environment: the variable PCSCLITE_CSOCK_NAME, which libpcsclite
+// looks at for the path of pcscd's socket. The command pcsc serve does the same.
+//
+//	l, err := virtual.Listen("")
+//	…
+//	go service.Serve(ctx, l)
+//	cmd := exec.Command("opensc-tool", "--list-readers")
+//	cmd.Env = append(os.Environ(), l.Env())
+//
+// Clients may be of any version of libpcsclite from protocol 4:4, that of 1.9, to 4:6, that of 2.5; each is served in
+// its own. The services of Windows and macOS have no such socket: there programs have to be given the service as a
+// backend.
+//
+// The socket has the mode 0600 and, unless a path was given, lies in a new directory of mode 0700. Where the system tells
+// who a client is, those of other users than the program's own and root are turned away too; [WithUsers] lets them in,
+// when whoever wants that has also opened the modes. So nobody else can talk to a card that is behind the service, which
+// may be a real one. A client that breaks the protocol is cut off, and no other one notices.
+//
 // # Time
 //
 // The service keeps no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble,

@@ -235,7 +235,9 @@ func TestServeEndsWhileCardHangs(t *testing.T) {
 			another := s.AddReader("Another Reader")
 			another.Insert(echo(atrBoth))
 			ok(t, stuck.begin(stuck.connect(another)))
+			waits := another.Inject(virtual.Fault{}, virtual.On(virtual.OpConnect))
 			require.NoError(t, stuck.Send(protocol.CmdConnect, &protocol.Connect{Context: stuck.ctx, Reader: another.Name(), ShareMode: shared, PreferredProtocols: anyT}))
+			require.Eventually(t, func() bool { return waits.Struck() == 1 }, socketPatience, time.Millisecond)
 
 			want := stop(cancel, l)
 			select {
