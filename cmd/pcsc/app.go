@@ -53,6 +53,7 @@ type app struct {
 	timeout time.Duration
 	virtual bool
 	cards   []string
+	faults  []string
 	json    bool
 
 	started bool   // a command's own code has begun: further errors are not about its usage

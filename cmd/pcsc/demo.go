@@ -45,6 +45,8 @@ func (a *app) demo(ctx context.Context) error {
 	switch {
 	case len(a.cards) > 0:
 		return &failure{exit: exitUsage, what: "the tour has a card of its own", todo: "leave --card away"}
+	case len(a.faults) > 0:
+		return &failure{exit: exitUsage, what: "nothing is to go wrong on the tour", todo: "leave --fault away"}
 	case !a.virtual:
 		err = a.realTour(ctx)
 	}

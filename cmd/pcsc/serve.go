@@ -21,6 +21,12 @@ the variable PCSCLITE_CSOCK_NAME in their environment. No root, no daemon and no
 Without --reader there is one reader, or as many as there are cards; without --card the first one has a demo card. Cards
 keep what is written to them until the command ends, which Ctrl-C does.
 
+With --fault things go wrong, once or as often as it says, always at the same point:
+  --fault "pull-card apdu 0020"                 the card is pulled when it is asked to check a PIN
+  --fault "1: delay 5s always"                  the card in reader 1 is slow
+  --fault "server-too-busy on Connect times 3"  the service refuses three connections
+` + faultWords + `
+
 The socket lies in a new private folder, or where --socket says; nobody but this user and root can connect to it.`,
 		Args: cobra.NoArgs,
 		RunE: a.runE(func(ctx context.Context, _ []string) error { return a.serve(ctx, readers, socket) }),

@@ -46,7 +46,7 @@ func TestServeUsage(t *testing.T) {
 func testServe(t *testing.T, p *program) {
 	socket := filepath.Join(t.TempDir(), "socket")
 	for _, args := range [][]string{{}, {"--socket", socket}} {
-		cmd, finish := p.command(append([]string{serveName, "--reader", "One", "--reader", "Two"}, args...)...)
+		cmd, finish := p.command(append([]string{serveName, "--reader", "One", "--reader", "Two", "--fault", "0: answer 6F00 apdu 00CA nth 2"}, args...)...)
 		cmd.Stdout = nil
 		out, err := cmd.StdoutPipe()
 		require.NoError(t, err)
@@ -76,6 +76,10 @@ func testServe(t *testing.T, p *program) {
 		require.Contains(t, r.stdout, "1: Two 01 00\n   no card\n")
 		r = client("apdu", "0", "00A4040007F0676F70637363", "00CA5F2000")
 		require.Equal(t, result{exitOK, "9000\n416461204C6F76656C616365 9000\n", ""}, r)
+
+		r = client("apdu", "0", "00A4040007F0676F70637363", "00CA5F2000")
+		require.Equal(t, exitStatusWord, r.exit, r.stderr)
+		require.Contains(t, r.stdout, "9000\n6F00\n", "the fault")
 
 		require.NoError(t, cmd.Process.Signal(os.Interrupt))
 		r = finish(cmd.Wait())

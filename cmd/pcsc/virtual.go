@@ -25,6 +25,7 @@ func (a *app) virtualFlags(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.virtual, "virtual", false, "use a virtual reader in this program, with a demo card, in place of the system's service")
 	flags.StringArrayVar(&a.cards, "card", nil, cardHelp+"(with --virtual and pcsc serve)")
+	flags.StringArrayVar(&a.faults, "fault", nil, faultHelp+"(with --virtual and pcsc serve)")
 }
 
 // goVirtual makes a command use virtual readers, if it is to.
@@ -34,6 +35,8 @@ func (a *app) goVirtual(cmd *cobra.Command) error {
 		return nil // which makes its own
 	case !a.virtual && len(a.cards) > 0:
 		return errors.New("--card goes with --virtual, or with pcsc serve")
+	case !a.virtual && len(a.faults) > 0:
+		return errors.New("--fault goes with --virtual, or with pcsc serve")
 	case !a.virtual:
 		return nil
 	case a.library != "":
@@ -79,6 +82,12 @@ func (a *app) virtualService(readers []string) (*virtual.Service, error) {
 		}
 		if card != nil {
 			reader.Insert(card)
+		}
+	}
+	for _, text := range a.faults {
+		if err := inject(service, text); err != nil {
+			return nil, &failure{exit: exitUsage, what: fmt.Sprintf("--fault: %s", strings.TrimPrefix(err.Error(), "virtual: ")),
+				todo: `say what is to go wrong and when, as in --fault "pull-card nth 3" or --fault "1: delay 5s always"`}
 		}
 	}
 	return service, nil
