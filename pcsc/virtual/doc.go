@@ -62,10 +62,12 @@
 //     closed no new ones can be made if another connection unpowered the card (ErrUnpoweredCard).
 //   - Names passed by the caller are compared byte by byte. Reader groups are ignored by ListReaders.
 //
-// In three points it is kinder than libpcsclite. Calls on one context do not wait for each other, so a GetStatusChange
+// In four points it is kinder than pcsc-lite. Calls on one context do not wait for each other, so a GetStatusChange
 // that is under way does not block the context. ReleaseContext ends a GetStatusChange of its context, with
-// ErrCancelled. And a Reconnect that resets the card and waits for the other connections to go does so once when it
-// begins and once when they are gone, and not every 100 ms. A test runs the service in step with pcscd, on random
+// ErrCancelled. A Reconnect that resets the card and waits for the other connections to go does so once when it
+// begins and once when they are gone, and not every 100 ms. And a program of another process that waits for a lock of its
+// own, as with Connect to a card that it has in a transaction, leaves the card free when it is ended: pcscd does not
+// notice that it has gone, and keeps the lock. A test runs the service in step with pcscd, on random
 // sequences of calls, and finds no other difference.
 //
 // # Other programs
