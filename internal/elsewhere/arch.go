@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,9 +24,13 @@ type arch struct {
 	// toolchain of Go that purego needs there.
 	toolchain string
 	// service are the packages of a pcscd of its own, for a processor whose byte order isn't the machine's: the socket
-	// protocol has the host's.
+	// protocol has the host's. A processor whose release is fixed has the pcscd of that release, from the root of the
+	// emulators: the protocol has versions too, which have to be the same.
 	service []string
 }
+
+// fixed is the release of what the machine's own release doesn't have.
+const fixed = "trixie"
 
 // libraryPackages are what a client needs, and what it is linked with.
 var libraryPackages = []string{"libc6", "libgcc-s1", "libpcsclite1", "libpcsclite-dev"}
@@ -39,7 +42,7 @@ var arches = []*arch{
 		env: []string{"GOARM=7"}},
 	{goarch: "ppc64le", debian: "ppc64el", triple: "powerpc64le-linux-gnu", qemu: "qemu-ppc64le", loader: "lib64/ld64.so.2"},
 	// A release architecture since trixie.
-	{goarch: "riscv64", debian: "riscv64", suite: "trixie", triple: "riscv64-linux-gnu", qemu: "qemu-riscv64",
+	{goarch: "riscv64", debian: "riscv64", suite: fixed, triple: "riscv64-linux-gnu", qemu: "qemu-riscv64",
 		loader: "lib/ld-linux-riscv64-lp64d.so.1"},
 	{goarch: "s390x", debian: "s390x", triple: "s390x-linux-gnu", qemu: "qemu-s390x", loader: "lib/ld64.so.1", toolchain: "go1.27.1",
 		service: []string{"pcscd", "vsmartcard-vpcd", "libsystemd0", "libudev1", "libpolkit-gobject-1-0", "libglib2.0-0", "libqrencode4",
@@ -58,14 +61,16 @@ func archPackages() []string {
 
 func (a *arch) packages() []string {
 	if a == emulators {
-		return []string{"qemu-user"}
+		return a.service
 	}
 	return slices.Concat(libraryPackages, a.service)
 }
 
 // emulators is the root with qemu, of the machine's processor. Its release is fixed: in the one before, threads of a 386
 // program share their thread-local memory, which Go's don't survive.
-var emulators = &arch{goarch: "amd64", debian: "amd64", suite: "trixie"}
+var emulators = &arch{goarch: "amd64", debian: "amd64", suite: fixed, triple: "x86_64-linux-gnu", loader: "lib64/ld-linux-x86-64.so.2",
+	service: []string{"qemu-user", "libc6", "pcscd", "vsmartcard-vpcd", "libsystemd0", "libudev1", "libpolkit-gobject-1-0",
+		"libglib2.0-0t64", "libatomic1", "libcap2", "libpcre2-8-0", "libffi8", "libmount1", "libblkid1", "libselinux1", "zlib1g"}}
 
 func testArch(ctx context.Context, s *session) error {
 	m, err := findMirror(ctx)
@@ -76,12 +81,11 @@ func testArch(ctx context.Context, s *session) error {
 	if _, err := s.build(ctx, &target{goos: "linux", goarch: "amd64"}, "withpcscd", "build", withpcscd); err != nil {
 		return err
 	}
-	qemu, err := s.root(ctx, m, emulators)
-	if err != nil {
+	if s.emulators, err = s.root(ctx, m, emulators); err != nil {
 		return fmt.Errorf("qemu: %w", err)
 	}
-	s.qemu = filepath.Join(qemu, "usr/bin")
 	no32 := s.runs32(ctx)
+	var jobs []func()
 	for _, a := range arches {
 		if !s.wanted("linux/"+a.goarch, "dlopen") && !s.wanted("linux/"+a.goarch, "cgo") {
 			continue
@@ -89,11 +93,11 @@ func testArch(ctx context.Context, s *session) error {
 		root, err := s.root(ctx, m, a)
 		if err != nil {
 			fmt.Printf("%s: %v\n", a.goarch, err)
-			err = errors.New("its packages can't be had: " + firstLine([]byte(err.Error())))
+			err = fmt.Errorf("%w: its packages can't be had: %w", errAbsent, err)
 		}
 		for _, cgo := range []bool{false, true} {
 			t := a.target(root, cgo)
-			base := result{Platform: "linux/" + a.goarch, Backend: t.backend(), Suite: "all", How: a.qemu}
+			base := result{Platform: t.platform(), Backend: t.backend(), Suite: "all", How: a.qemu}
 			if a.goarch == "386" && no32 == nil {
 				base.How = "natively"
 			}
@@ -101,14 +105,13 @@ func testArch(ctx context.Context, s *session) error {
 				continue
 			}
 			if err != nil {
-				base.Outcome, base.Reason = notRun, err.Error()
-				s.add(base)
+				s.addError(base, err)
 				continue
 			}
-			s.testOn(ctx, a, root, t, base)
+			jobs = append(jobs, func() { s.testOn(ctx, a, root, t, base) })
 		}
 	}
-	s.testMusl(ctx)
+	s.parallel(append(jobs, func() { s.testMusl(ctx) }))
 	return nil
 }
 
@@ -172,7 +175,7 @@ func (s *session) runner(a *arch, root string, natively bool, env ...string) []s
 		}
 		return []string{filepath.Join(root, a.loader), "--library-path", strings.Join(libraries, ":")}
 	}
-	words := []string{filepath.Join(s.qemu, a.qemu), "-L", root}
+	words := []string{filepath.Join(s.emulators, "usr/bin", a.qemu), "-L", root}
 	for _, e := range env {
 		words = append(words, "-E", e)
 	}
@@ -184,9 +187,7 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	natively := base.How == "natively"
 	exe, err := s.build(ctx, t, "conformance-"+a.goarch+"-"+t.backend(), "test", "-c", "./internal/conformance")
 	if err != nil {
-		base.Outcome, base.Reason = notRun, "it can't be built: "+firstLine([]byte(err.Error()))
-		fmt.Println(err)
-		s.add(base)
+		s.addError(base, err)
 		return
 	}
 	exe = filepath.Join(s.work, exe)
@@ -204,33 +205,35 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	r.Suite = "conformance, API: pcscd"
 	before := []string{filepath.Join(s.work, "withpcscd")}
 	var env []string
-	if len(a.service) > 0 {
+	switch {
+	case len(a.service) > 0:
 		r.Suite += " of " + a.goarch
 		emulator := s.runner(a, root, false)
-		server, err := s.build(ctx, &target{goos: "linux", goarch: a.goarch}, "withpcscd-"+a.goarch, "build", withpcscd)
+		server, err := s.build(ctx, &target{goos: "linux", goarch: a.goarch}, "withpcscd-"+a.goarch+"-"+t.backend(), "build", withpcscd)
 		if err != nil {
-			r.Outcome, r.Reason = failed, err.Error()
-			s.add(r)
+			s.addError(r, err)
 			return
 		}
 		before = append(slices.Clone(emulator), filepath.Join(s.work, server))
 		env = []string{"PCSCDTEST_ROOT=" + root, "PCSCDTEST_RUNNER=" + strings.Join(emulator, " ")}
+	case a.suite != "":
+		r.Suite += " of " + a.suite
+		loader := s.runner(emulators, s.emulators, true)
+		env = []string{"PCSCDTEST_ROOT=" + s.emulators, "PCSCDTEST_RUNNER=" + strings.Join(loader, " ")}
 	}
 	s.test(ctx, r, run(before, s.runner(a, root, natively), env, "-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
 
 	r = base
 	r.Suite = "arguments: checking library"
 	// A folder each, as the library's file name is that of the real one.
-	dir := filepath.Join(s.work, "library-"+a.goarch)
+	dir := filepath.Join(s.work, "library-"+a.goarch+"-"+t.backend())
 	library := filepath.Join(dir, "libpcsclite.so.1")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		r.Outcome, r.Reason = failed, err.Error()
-		s.add(r)
+		s.addError(r, err)
 		return
 	}
 	if err := s.compileLibrary(ctx, t.cc, filepath.Join(root, "usr/include/PCSC"), library); err != nil {
-		r.Outcome, r.Reason = notRun, firstLine([]byte(err.Error()))
-		s.add(r)
+		s.addError(r, err)
 		return
 	}
 	env = []string{"CSTUB_LIBRARY=" + library, "CONFORMANCE_STUB=1"}
@@ -240,6 +243,9 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	}
 	s.test(ctx, r, run(nil, s.runner(a, root, natively, guest...), env, "-test.run=^TestStub$"))
 
+	if t.cgo {
+		return // the virtual service has no backend: once will do
+	}
 	r = base
 	r.Suite = "conformance: virtual service"
 	s.test(ctx, r, run(nil, s.runner(a, root, natively), nil, "-test.run=^TestVirtual$"))
@@ -248,7 +254,7 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 // compileLibrary compiles the argument-checking library as a libpcsclite.
 func (s *session) compileLibrary(ctx context.Context, cc, headers, library string) error {
 	if _, err := exec.LookPath(cc); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errAbsent, err)
 	}
 	name, err := filepath.Rel(s.work, library)
 	if err != nil {
@@ -266,22 +272,20 @@ func (s *session) testMusl(ctx context.Context) {
 	const loader = "/lib/ld-musl-x86_64.so.1"
 	library := filepath.Join(s.work, "library-musl", "libpcsclite.so.1")
 	err := os.MkdirAll(filepath.Dir(library), 0o700)
-	if err == nil {
-		_, err = os.Stat(loader)
+	if _, absent := os.Stat(loader); err == nil && absent != nil {
+		err = fmt.Errorf("%w: %w", errAbsent, absent)
 	}
 	if err == nil {
 		err = s.compileLibrary(ctx, "musl-gcc", "/usr/include/PCSC", library)
 	}
 	if err != nil {
-		base.Outcome, base.Reason = notRun, firstLine([]byte(err.Error()))
-		s.add(base)
+		s.addError(base, err)
 		return
 	}
 	t := &target{goos: "linux", goarch: "amd64", ldflags: "-I " + loader}
 	exe, err := s.build(ctx, t, "conformance-musl", "test", "-c", "./internal/conformance")
 	if err != nil {
-		base.Outcome, base.Reason = failed, err.Error()
-		s.add(base)
+		s.addError(base, err)
 		return
 	}
 	s.test(ctx, base, func(ctx context.Context) *exec.Cmd {

@@ -4,12 +4,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 )
+
+// errAbsent is in the errors of what the machine lacks. All others are faults.
+var errAbsent = errors.New("the machine lacks something")
 
 // A target is what a program is built for.
 type target struct {
@@ -28,6 +32,8 @@ func (t *target) backend() string {
 	return "dlopen"
 }
 
+func (t *target) platform() string { return t.goos + "/" + t.goarch }
+
 func (t *target) environ() []string {
 	env := append([]string{"GOOS=" + t.goos, "GOARCH=" + t.goarch, "CGO_ENABLED=0"}, t.env...)
 	if t.cgo {
@@ -44,7 +50,14 @@ func (t *target) environ() []string {
 func (s *session) build(ctx context.Context, t *target, name string, args ...string) (string, error) {
 	if t.cgo {
 		if _, err := exec.LookPath(strings.Fields(t.cc)[0]); err != nil {
-			return "", err
+			return "", fmt.Errorf("%w: %w", errAbsent, err)
+		}
+	}
+	if t.toolchain != "" {
+		cmd := exec.CommandContext(ctx, "go", "version")
+		cmd.Env = append(os.Environ(), t.environ()...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("%w: Go's toolchain %s: %w: %s", errAbsent, t.toolchain, err, firstLine(out))
 		}
 	}
 	cmd := exec.CommandContext(ctx, "go", s.buildArgs(t, name, args)...)

@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"debug/elf"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,4 +35,23 @@ func TestCount(t *testing.T) {
 PASS
 `))
 	require.Equal(t, result{Passed: 2, Failed: 1, Skipped: 1, LeftOut: 1}, r)
+}
+
+func TestLinkRoot(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"lib", "usr/lib64", "usr/lib/triple"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(root, dir), 0o700))
+	}
+	loader := filepath.Join(root, "usr/lib64/ld.so")
+	require.NoError(t, os.WriteFile(filepath.Join(root, "usr/lib/triple/ld.so"), nil, 0o700))
+	require.NoError(t, os.Symlink("/usr/lib/triple/ld.so", loader))
+	require.NoError(t, linkRoot(root))
+	_, err := os.Stat(filepath.Join(root, "lib64/ld.so"))
+	require.NoError(t, err, "by both links, in the root")
+	target, err := os.Readlink(loader)
+	require.NoError(t, err)
+	require.Equal(t, "../lib/triple/ld.so", target)
+	fi, err := os.Lstat(filepath.Join(root, "lib"))
+	require.NoError(t, err)
+	require.True(t, fi.IsDir(), "what the packages have stays")
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -26,12 +27,14 @@ type system struct {
 	env     []string
 	binds   []string // folders of the machine that are seen there too, as SOURCE or SOURCE:TARGET
 	network bool
+	// changes says that what commands change in the system stays. Else each begins with the system as it was made.
+	changes bool
 }
 
 // command makes a command that runs in the system: with its own processes, mounts and, unless it has the network, an
 // empty network with a loopback. All that it starts ends with it, and its mounts go with its namespace, be it killed.
 func (y *system) command(ctx context.Context, args ...string) *exec.Cmd {
-	self := []string{enterCommand, y.root, strings.Join(y.binds, "\n"), "--"}
+	self := []string{enterCommand, y.root, strconv.FormatBool(y.changes), strings.Join(y.binds, "\n"), "--"}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", append(self, args...)...)
 	cmd.Env = slices.Concat([]string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
@@ -64,16 +67,20 @@ func (y *system) script(ctx context.Context, text string, log io.Writer) error {
 
 // enter makes the mounts of a system, moves into it and becomes the command. It returns only what went wrong.
 func enter(args []string) error {
-	if len(args) < 4 || args[2] != "--" {
+	if len(args) < 5 || args[3] != "--" {
 		return errors.New("not to be called by hand")
 	}
-	root, command := args[0], args[3:]
+	root, changes, binds, command := args[0], args[1] == "true", args[2], args[4:]
 	// Else the mounts would show up outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}
 	// A root that is a mount point can be made private in its turn, as the tests do.
-	if err := unix.Mount(root, root, "", unix.MS_BIND, ""); err != nil {
+	mountRoot := overlay
+	if changes {
+		mountRoot = func(root string) error { return unix.Mount(root, root, "", unix.MS_BIND, "") }
+	}
+	if err := mountRoot(root); err != nil {
 		return fmt.Errorf("mount %s: %w", root, err)
 	}
 	mount := func(source, target, kind string, flags uintptr, data string) error {
@@ -91,7 +98,7 @@ func enter(args []string) error {
 	if err != nil {
 		return err
 	}
-	for bind := range strings.SplitSeq(args[1], "\n") {
+	for bind := range strings.SplitSeq(binds, "\n") {
 		source, target, ok := strings.Cut(bind, ":")
 		if !ok {
 			target = source
@@ -120,6 +127,21 @@ func enter(args []string) error {
 		return err
 	}
 	return fmt.Errorf("exec %s: %w", path, syscall.Exec(path, command, os.Environ()))
+}
+
+// overlay mounts over a folder the same with changes in memory.
+func overlay(root string) error {
+	memory := filepath.Join(root, "tmp")
+	if err := unix.Mount("tmpfs", memory, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"); err != nil {
+		return err
+	}
+	upper, work := filepath.Join(memory, "upper"), filepath.Join(memory, "work")
+	for _, dir := range []string{upper, work} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return unix.Mount("overlay", root, "overlay", 0, "lowerdir="+root+",upperdir="+upper+",workdir="+work)
 }
 
 func loopbackUp() error {

@@ -21,8 +21,12 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // cacheEnv is the variable that says where the systems are kept.
@@ -32,6 +36,7 @@ type options struct {
 	cache   string
 	json    string
 	only    string
+	jobs    int
 	verbose bool
 }
 
@@ -44,6 +49,8 @@ func main() {
 	flag.StringVar(&o.cache, "cache", defaultCache(), "the folder for what is kept, by default $"+cacheEnv)
 	flag.StringVar(&o.json, "json", "", "write the results to this file too")
 	flag.StringVar(&o.only, "only", "", "only what has this in `platform/backend`")
+	// The tests wait much of the time.
+	flag.IntVar(&o.jobs, "jobs", runtime.NumCPU()+1, "how many platforms and backends are tested at once")
 	packages := flag.Bool("packages", false, "print the Debian packages that the machine has to have, and do nothing")
 	flag.BoolVar(&o.verbose, "v", false, "show what the tests print")
 	flag.Usage = func() {
@@ -110,12 +117,23 @@ func defaultCache() string {
 // A session is one run of the command.
 type session struct {
 	options
-	module string // the module's folder
-	work   string // for what this run makes
-	goenv  map[string]string
-	qemu   string // the folder of the emulators
+	module    string // the module's folder
+	work      string // for what this run makes
+	goenv     map[string]string
+	emulators string // their root
 
+	mu      sync.Mutex // for what comes of jobs, and for printing it
 	results []result
+}
+
+// parallel runs jobs, a few at a time.
+func (s *session) parallel(jobs []func()) {
+	var g errgroup.Group
+	g.SetLimit(max(s.jobs, 1))
+	for _, job := range jobs {
+		g.Go(func() error { job(); return nil })
+	}
+	_ = g.Wait()
 }
 
 func newSession(ctx context.Context, o options) (*session, error) {

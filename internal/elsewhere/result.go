@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -40,7 +42,10 @@ const (
 	notRun = "not run"
 )
 
-func (s *session) add(r result) {
+// add adds a result, with what the tests printed where that is of interest.
+func (s *session) add(r result, output ...[]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.results = append(s.results, r)
 	name := fmt.Sprintf("%s/%s %s", r.Platform, r.Backend, r.Suite)
 	switch r.Outcome {
@@ -49,6 +54,20 @@ func (s *session) add(r result) {
 	default:
 		fmt.Printf("%-8s %s: %s\n", r.Outcome, name, r.Reason)
 	}
+	for _, out := range output {
+		fmt.Printf("%s\n", out)
+	}
+}
+
+// addError adds a result of what could not be run.
+func (s *session) addError(r result, err error) {
+	r.Outcome, r.Reason = failed, firstLine([]byte(err.Error()))
+	if errors.Is(err, errAbsent) {
+		r.Outcome = notRun
+		s.add(r)
+		return
+	}
+	s.add(r, []byte(err.Error()))
 }
 
 // patience is for one test program.
@@ -82,14 +101,16 @@ func (s *session) test(ctx context.Context, r result, make func(context.Context)
 	default:
 		r.Outcome = passed
 	}
-	s.add(r)
 	if r.Outcome == failed && !s.verbose {
-		fmt.Printf("%s\n", tail(out.Bytes(), 16<<10))
+		s.add(r, tail(daemonLine.ReplaceAll(out.Bytes(), nil), 16<<10))
+		return
 	}
+	s.add(r)
 }
 
 var (
 	resultLine  = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
+	daemonLine  = regexp.MustCompile(`(?m)^\s*\d{8} .*\n`) // of pcscd, which says more than it helps; -v shows it
 	leftOutLine = regexp.MustCompile(`^\s+\w+\.go:\d+: left out: `)
 )
 
@@ -141,6 +162,9 @@ func (s *session) report(w io.Writer) (bool, error) {
 	if len(s.results) == 0 {
 		return false, errors.New("nothing was to be run")
 	}
+	slices.SortStableFunc(s.results, func(a, b result) int {
+		return cmp.Or(strings.Compare(a.Platform, b.Platform), -strings.Compare(a.Backend, b.Backend))
+	})
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "platform\tbackend\tsuite\ton\tbuilt\trun\ttests\tleft out\ttime")
@@ -172,6 +196,9 @@ func (s *session) report(w io.Writer) (bool, error) {
 		}
 	}
 	fmt.Fprintf(w, "%d passed, %d failed\n", ok, fail)
+	if ok+fail == 0 {
+		return false, errors.New("nothing could be run")
+	}
 	return fail == 0, nil
 }
 

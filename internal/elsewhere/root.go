@@ -125,7 +125,7 @@ func (s *session) make(ctx context.Context, r *recipe, root string) (err error) 
 			return err
 		}
 	}
-	y := &system{root: partial, network: true}
+	y := &system{root: partial, network: true, changes: true}
 	var script strings.Builder
 	for _, arch := range r.foreign {
 		fmt.Fprintln(&script, "dpkg --add-architecture", arch)

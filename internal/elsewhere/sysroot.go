@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (m *mirror) suiteOf(a *arch) string {
 }
 
 func (s *session) rootPath(m *mirror, a *arch) string {
-	h := sha256.Sum256(fmt.Appendf(nil, "1 %q %q", m.suiteOf(a), a.packages()))
+	h := sha256.Sum256(fmt.Appendf(nil, "2 %q %q", m.suiteOf(a), a.packages()))
 	return filepath.Join(s.cache, "root-"+a.debian+"-"+hex.EncodeToString(h[:8]))
 }
 
@@ -103,8 +104,42 @@ func (s *session) root(ctx context.Context, m *mirror, a *arch) (string, error) 
 			return "", fmt.Errorf("unpacking %s: %w\n%s", filepath.Base(deb), err, out)
 		}
 	}
+	if err := linkRoot(partial); err != nil {
+		return "", err
+	}
 	if err := os.Rename(partial, root); err != nil {
 		return "", err
 	}
 	return root, nil
+}
+
+// linkRoot makes the links of an unpacked root right. Later releases have /lib and /lib64 by links that no package has,
+// and a link to an absolute path leads out of the root.
+func linkRoot(root string) error {
+	for _, dir := range []string{"lib", "lib64"} {
+		usr := filepath.Join("usr", dir)
+		if _, err := os.Stat(filepath.Join(root, usr)); err != nil {
+			continue
+		}
+		if err := os.Symlink(usr, filepath.Join(root, dir)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Type() != fs.ModeSymlink {
+			return err
+		}
+		target, err := os.Readlink(path)
+		if err != nil || !filepath.IsAbs(target) {
+			return err
+		}
+		inside, err := filepath.Rel(filepath.Dir(path), filepath.Join(root, target))
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		return os.Symlink(inside, path)
+	})
 }

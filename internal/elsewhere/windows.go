@@ -43,84 +43,91 @@ export WINEPREFIX=/root/wine WINEDEBUG=-all XDG_RUNTIME_DIR=/tmp WINEDLLOVERRIDE
 /usr/lib/wine/wineserver -w
 test -f $WINEPREFIX/drive_c/windows/system32/winscard.dll`
 
-// stubPrefix makes the argument-checking library the system's winscard.dll, in a prefix that is gone afterwards: it is
-// then what a program is linked with, and what one finds that looks for the system's.
-const stubPrefix = `
-cp -a /root/wine /tmp/wine
-export WINEPREFIX=/tmp/wine WINEDLLOVERRIDES='winscard=n;mscoree,mshtml='
-cp "$1" /tmp/wine/drive_c/windows/$2/winscard.dll
+// stubSystem makes the argument-checking library the system's winscard.dll: it is then what a program is linked with, and
+// what one finds that looks for the system's.
+const stubSystem = `
+export WINEDLLOVERRIDES='winscard=n;mscoree,mshtml='
+cp "$1" $WINEPREFIX/drive_c/windows/$2/winscard.dll
 shift 2
 exec "$@"`
 
 // A windows is one architecture of Windows.
 type windows struct {
 	goarch, cc  string
+	recipe      *recipe
 	loader      string
 	systemDir   string   // for programs of this architecture, as seen from outside
 	libraryArgs []string // for the compiler
 }
 
 var windowses = []windows{
-	{"amd64", "x86_64-w64-mingw32-gcc", "/usr/lib/wine/wine64", "system32", nil},
+	{"amd64", "x86_64-w64-mingw32-gcc", &wineRecipe, "/usr/lib/wine/wine64", "system32", nil},
 	// --kill-at: winscard.dll's names are bare, although its functions are stdcall.
-	{"386", "i686-w64-mingw32-gcc", "/usr/lib/wine/wine", "syswow64", []string{"-static-libgcc", "-Wl,--kill-at"}},
+	{"386", "i686-w64-mingw32-gcc", &wine32Recipe, "/usr/lib/wine/wine", "syswow64", []string{"-static-libgcc", "-Wl,--kill-at"}},
 }
 
 func testWindows(ctx context.Context, s *session) error {
-	r := &wineRecipe
-	no32 := s.runs32(ctx)
-	if no32 == nil {
-		r = &wine32Recipe
-	}
-	y, err := s.system(ctx, r)
-	if err != nil {
-		return err
-	}
-	y.binds = []string{s.work + ":/work"}
 	if _, err := s.build(ctx, &target{goos: "linux", goarch: "amd64"}, "withpcscd", "build", "./internal/pcscdtest/withpcscd"); err != nil {
 		return err
 	}
-	version, err := y.run(ctx, "/usr/lib/wine/wine64", "--version")
-	if err != nil {
-		return err
-	}
+	var jobs []func()
 	for i := range windowses {
 		w := &windowses[i]
-		for _, cgo := range []bool{false, true} {
-			t := &target{goos: "windows", goarch: w.goarch, cgo: cgo, cc: w.cc}
-			if w.goarch == "386" && no32 != nil {
-				s.notRun(t, no32)
+		dlopen := &target{goos: "windows", goarch: w.goarch}
+		cgo := &target{goos: "windows", goarch: w.goarch, cgo: true, cc: w.cc}
+		targets := slices.DeleteFunc([]*target{dlopen, cgo}, func(t *target) bool { return !s.wanted(t.platform(), t.backend()) })
+		if len(targets) == 0 {
+			continue
+		}
+		y, version, err := s.wine(ctx, w)
+		for _, t := range targets {
+			if err != nil {
+				s.addError(result{Platform: t.platform(), Backend: t.backend(), Suite: "all"}, fmt.Errorf("%w: %w", errAbsent, err))
 				continue
 			}
-			if err := s.testWindows(ctx, y, w, t, firstLine(version)); err != nil {
-				return err
-			}
+			jobs = append(jobs, func() { s.testWindows(ctx, y, w, t, version) })
 		}
 	}
+	s.parallel(jobs)
 	return nil
 }
 
-func (s *session) notRun(t *target, reason error) {
-	s.add(result{Platform: t.goos + "/" + t.goarch, Backend: t.backend(), Suite: "all", Outcome: notRun, Reason: firstLine([]byte(reason.Error()))})
+// wine returns the system with the wine for an architecture, and wine's version.
+func (s *session) wine(ctx context.Context, w *windows) (*system, string, error) {
+	if w.recipe == &wine32Recipe {
+		if err := s.runs32(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	y, err := s.system(ctx, w.recipe)
+	if err != nil {
+		return nil, "", err
+	}
+	y.binds = []string{s.work + ":/work"}
+	version, err := y.run(ctx, "/usr/lib/wine/wine64", "--version")
+	return y, firstLine(version), err
 }
 
-func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *target, how string) error {
-	base := result{Platform: t.goos + "/" + t.goarch, Backend: t.backend(), How: how}
-	if !s.wanted(base.Platform, base.Backend) {
-		return nil
-	}
+func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *target, how string) {
+	base := result{Platform: t.platform(), Backend: t.backend(), How: how}
 	name := fmt.Sprintf("windows-%s-%s", w.goarch, t.backend())
-	library := "pcscstub-" + w.goarch + ".dll"
+	library := "pcscstub-" + w.goarch + "-" + t.backend() + ".dll"
 	args := append([]string{"-shared"}, w.libraryArgs...)
 	if err := s.compile(ctx, w.cc, library, append(args, stubSource)...); err != nil {
-		return err
+		base.Suite = "all"
+		s.addError(base, err)
+		return
+	}
+	packages := []string{"internal/conformance", "pcsc"}
+	if !t.cgo {
+		packages = append(packages, withoutBackend...)
 	}
 	programs := map[string]string{}
-	for _, pkg := range append([]string{"internal/conformance"}, windowsUnits...) {
+	for _, pkg := range packages {
 		exe, err := s.build(ctx, t, name+"-"+filepath.Base(pkg)+".exe", "test", "-c", "./"+pkg)
 		if err != nil {
-			base.Suite, base.Outcome, base.Reason = pkg, failed, err.Error()
-			s.add(base)
+			base.Suite = pkg
+			s.addError(base, err)
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(s.work, exe)); err != nil {
@@ -142,13 +149,15 @@ func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *tar
 			"-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
 		r.Suite = "arguments: checking library"
 		stub := []string{"CSTUB_LIBRARY=Z:\\work\\" + library, "CONFORMANCE_STUB=1"}
-		s.test(ctx, r, in(stub, "/bin/sh", "-euc", stubPrefix, "sh", "/work/"+library, w.systemDir,
+		s.test(ctx, r, in(stub, "/bin/sh", "-euc", stubSystem, "sh", "/work/"+library, w.systemDir,
 			w.loader, "/work/"+exe, "-test.v", "-test.run=^TestStub"))
 		r.Suite = "conformance, API: virtual service"
-		s.test(ctx, r, in(nil, w.loader, "/work/"+exe, "-test.v", "-test.short",
-			"-test.run=^(TestVirtual|TestAPIVirtual|TestWatchVirtual|TestPart10Virtual)$"))
+		if !t.cgo {
+			s.test(ctx, r, in(nil, w.loader, "/work/"+exe, "-test.v", "-test.short",
+				"-test.run=^(TestVirtual|TestAPIVirtual|TestWatchVirtual|TestPart10Virtual)$"))
+		}
 	}
-	for _, pkg := range windowsUnits {
+	for _, pkg := range packages[1:] {
 		if exe := programs[pkg]; exe != "" {
 			r := base
 			r.Suite = pkg
@@ -157,11 +166,11 @@ func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *tar
 				"-test.skip=^(TestExamples|TestPackageComment)$"))
 		}
 	}
-	return nil
 }
 
 // stubSource is the argument-checking library.
 const stubSource = "internal/cstub/src/stub.c"
 
-// windowsUnits are packages whose tests run there too.
-var windowsUnits = []string{"generated/winscard", "internal/callbuf", "internal/cstring", "pcsc", "pcsc/virtual"}
+// withoutBackend are packages whose tests run there too, once: they are the same with either backend, as is the virtual
+// service.
+var withoutBackend = []string{"generated/winscard", "internal/callbuf", "internal/cstring", "pcsc/virtual"}
