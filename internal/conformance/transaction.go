@@ -75,6 +75,7 @@ var transactionTests = []subtest{
 				defer s.Backend.ReleaseContext(ctx)
 				card, _, rc := s.Backend.Connect(ctx, s.readers[readerA], shared, anyT)
 				s.Backend.Transmit(card, t1, mark('x'), make([]byte, 258))
+				s.Backend.Disconnect(card, leave) // what ReleaseContext makes of connections is the subject of others
 				return rc
 			}},
 		} {
