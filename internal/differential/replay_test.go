@@ -38,6 +38,7 @@ func (r *replayer) play(script []step) (message string) {
 
 // play plays steps of another machine. Those whose context or connection is not there are left out.
 func (m *machine) play(script []step) {
+	originals := map[*call]*call{} // of the calls that are made here
 	contexts, made := map[*call]*contextHandle{}, len(m.contexts)
 	cards, connected := map[*call]*cardHandle{}, len(m.cards)
 	find := func(ctx *contextHandle) (*contextHandle, bool) {
@@ -79,15 +80,16 @@ func (m *machine) play(script []step) {
 				continue
 			}
 			c.context = ctx
+			originals[&c] = s.call
 			m.run(&c)
-			for _, ctx := range m.contexts[made:] {
-				contexts[s.call] = ctx
-			}
-			for _, card := range m.cards[connected:] {
-				cards[s.call] = card
-			}
-			made, connected = len(m.contexts), len(m.cards)
 		}
+		for _, ctx := range m.contexts[made:] {
+			contexts[originals[ctx.origin]] = ctx
+		}
+		for _, card := range m.cards[connected:] {
+			cards[originals[card.origin]] = card // not this step's, if it has waited
+		}
+		made, connected = len(m.contexts), len(m.cards)
 	}
 }
 
