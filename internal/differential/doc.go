@@ -33,8 +33,8 @@
 //
 // The sequence is made as short as possible and is told in words, with what each service answered to the last call.
 // Either the virtual service is wrong, or the difference is wanted and belongs into the table in disagreements_test.go,
-// with its exact condition and the reason. Each entry of the table has a sequence of its own that shows it: an entry
-// that is no longer true fails the test as well.
+// with its exact condition and the reason. Each entry of the table has a sequence of its own that shows it, unless it
+// occurs by chance: an entry that is no longer true fails the test as well.
 //
 //	go test ./internal/differential -differential.steps=1000000
 //	go test ./internal/differential -run TestDifferential/sequences -rapid.seed=N
