@@ -62,6 +62,28 @@ func TestDisconnectEndsWait(t *testing.T) {
 	m.end()
 }
 
+// TestReconnectAgreesWhileItWaits: a Reconnect that waits to be the only connection has agreed on a protocol by then, or
+// does so when a lock ends that it waited for first.
+func TestReconnectAgreesWhileItWaits(t *testing.T) {
+	m := newMachine(t, newSubjects(t), newTally(), func(_ *machine, message string) { t.Fatal(message) })
+	defer m.stop()
+	m.insert(0, 0)
+	for range 3 {
+		m.run(establishContext(uint32(winscard.ScopeSystem)))
+		m.run(connect(m.contexts[len(m.contexts)-1], names()[0], uint32(winscard.ShareShared), uint32(winscard.ProtocolAny)))
+	}
+	m.remove(0)
+	m.insert(0, 0)
+	m.run(establishContext(uint32(winscard.ScopeSystem)))
+	m.run(connect(m.contexts[3], names()[0], uint32(winscard.ShareDirect), uint32(winscard.ProtocolAny)))
+	m.run(beginTransaction(m.cards[3]))
+	_, returned := m.run(reconnect(m.cards[0], uint32(winscard.ShareExclusive), uint32(winscard.ProtocolT0), uint32(winscard.LeaveCard)))
+	require.False(t, returned)
+	m.run(endTransaction(m.cards[3], uint32(winscard.LeaveCard)))
+	m.run(reconnect(m.cards[1], uint32(winscard.ShareShared), uint32(winscard.ProtocolAny), uint32(winscard.LeaveCard)))
+	m.end()
+}
+
 // TestDifferential runs random sequences.
 func TestDifferential(t *testing.T) {
 	const (

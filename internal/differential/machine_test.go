@@ -129,6 +129,12 @@ func (m *machine) run(c *call) (outcome, bool) {
 	m.steps++
 	m.script = append(m.script, step{call: c})
 	o, returned := m.start(c)
+	if !m.over && slices.Contains([]string{"EndTransaction", "Disconnect", "Reconnect", "ReleaseContext"}, c.op) &&
+		slices.ContainsFunc(m.waitings(), func(w *waiting) bool { return w.call.op == "Reconnect" && w.call != c }) {
+		// If the lock is free now, the Reconnect agrees on a protocol before it goes on to wait, and is asked for every
+		// 100 ms only.
+		time.Sleep(polling)
+	}
 	m.after()
 	return o, returned
 }
