@@ -67,9 +67,9 @@ func (s *session) build(ctx context.Context, t *target, name string, args ...str
 }
 
 func (s *session) buildArgs(t *target, name string, args []string) []string {
-	all := []string{args[0], "-buildvcs=false", "-o", filepath.Join(s.work, name)}
-	if t.ldflags != "" {
-		all = append(all, "-ldflags="+t.ldflags)
+	all := []string{args[0], "-buildvcs=false", "-o", filepath.Join(s.work, name), "-ldflags=-w " + t.ldflags}
+	if args[0] == "test" {
+		all = append(all, "-vet=off") // it would vet all of the standard library for each target
 	}
 	return append(all, args[1:]...)
 }

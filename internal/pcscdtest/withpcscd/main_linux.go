@@ -12,10 +12,15 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 
 	"github.com/gopcsc/gopcsc/internal/pcscdtest"
 )
+
+// The program gets the signal of Pdeathsig when the thread that started it ends, and threads that start a pcscd do end. The
+// first thread, which is main's now, does not.
+func init() { runtime.LockOSThread() }
 
 func main() {
 	code, err := run(os.Args[1:])
