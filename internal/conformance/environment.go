@@ -89,6 +89,8 @@ type Quirks struct {
 	UTF16 bool
 	// NeededLost says that the library keeps the needed length to itself when a buffer is too small.
 	NeededLost bool
+	// ListsAtRandom says that ListReaders may answer ErrInvalidParameter, once in a while, to what is right.
+	ListsAtRandom bool
 	// Unsupported is the answer to what the driver does not know, and Undecodable that to a name that is not UTF-8.
 	Unsupported, Undecodable winscard.Code
 	// NamesEndLate says that Status gives what happens to lie in memory behind the name, too.

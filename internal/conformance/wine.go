@@ -19,6 +19,8 @@ func (e *Environment) wine() {
 	q.Absent = winscard.CardPresent
 	q.UTF16 = true
 	q.NeededLost = true
+	// wine asks libpcsclite for the length with one that it has not set; -1 there stands for SCARD_AUTOALLOCATE.
+	q.ListsAtRandom = true
 
 	const (
 		noBelief = "wine's SCardGetStatusChange does not hand dwCurrentState on, so every reader is news and it never waits"
