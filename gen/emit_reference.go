@@ -338,7 +338,9 @@ func (t target) runs() string {
 func (p *page) platforms() {
 	p.printf("\n`make test` builds and vets every target under every choice of backend; `make abi` has the layouts, constants and\n" +
 		"prototypes of the spec checked by the compiler and the headers of a target, or by a table that such a compiler has\n" +
-		"printed. What runs, runs the conformance suite, or as much of it as the system can carry.\n")
+		"printed. What runs, runs the conformance suite, or as much of it as the system can carry: `make test` natively,\n" +
+		"`make test-arch` under an emulator where the machine does not run the programs, and `make test-windows` under wine,\n" +
+		"which has a part of the library; the rest is called in a library that checks its arguments, as is all with musl.\n")
 	for _, pl := range p.model.Platforms {
 		p.printf("\n## %s\n\n%s\n", pl.Title, pl.Doc)
 		var rows [][]string
