@@ -128,7 +128,7 @@ func (s *session) announce(m *mirror) {
 		mb := 3
 		switch {
 		case a == emulators:
-			mb = 71
+			mb = 95
 		case len(a.service) > 0:
 			mb = 7
 		}
