@@ -38,7 +38,7 @@ func documentation(t *testing.T, dir string) (*doc.Package, []*doc.Example) {
 // Every type that a program starts from has an example whose output is checked, or is named in one. A program starts
 // from what it makes, with a constructor or for a parameter, and from what a function of its own is called with.
 func TestExamples(t *testing.T) {
-	for _, dir := range []string{".", "iso7816", "iso7816/tlv", "atr"} {
+	for _, dir := range []string{".", "iso7816", "iso7816/tlv", "atr", "virtual", "virtual/filesystem"} {
 		t.Run(dir, func(t *testing.T) {
 			p, examples := documentation(t, dir)
 			used := map[string]bool{} // what examples name
@@ -94,6 +94,30 @@ func parameters(p *doc.Package) map[string]bool {
 		add(typ.Methods)
 	}
 	return names
+}
+
+// Every fault of the virtual service has an example of its own, and whatever makes a card is in one.
+func TestVirtualExamples(t *testing.T) {
+	for dir, least := range map[string]int{"virtual": 3, "virtual/filesystem": 1} {
+		p, examples := documentation(t, dir)
+		own, cards := map[string]bool{}, 0
+		for _, e := range examples {
+			name, _, _ := strings.Cut(e.Name, "_") // ExampleNew_faults is one of New
+			own[name] = true
+		}
+		for _, typ := range p.Types {
+			isCard := typ.Name != "Service" && slices.ContainsFunc(typ.Methods, func(m *doc.Func) bool { return m.Name == "Transmit" })
+			if isCard {
+				cards++
+			}
+			for _, f := range typ.Funcs {
+				if (isCard || typ.Name == "Fault") && !own[f.Name] && !own[typ.Name] {
+					t.Errorf("%s: there is no Example%s", dir, f.Name)
+				}
+			}
+		}
+		require.GreaterOrEqual(t, cards, least, dir)
+	}
 }
 
 // The package comment is in two files, of which one is generated from texts of the spec: together they have to be what

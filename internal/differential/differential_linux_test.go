@@ -18,8 +18,7 @@ import (
 
 func TestMain(m *testing.M) { pcscdtest.Prepare(); os.Exit(m.Run()) }
 
-// steps is by default what makes more than 10,000 in make test, which runs the test in two builds.
-var steps = flag.Int("differential.steps", 5100, "how many steps to run")
+var steps = flag.Int("differential.steps", 10_000, "how many steps to run")
 
 // newSubjects returns the subjects. The first is the one that knows whether a call waits.
 func newSubjects(t *testing.T) []subject {

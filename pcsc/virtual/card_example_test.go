@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/gopcsc/gopcsc/pcsc"
 	"github.com/gopcsc/gopcsc/pcsc/virtual"
 )
 
@@ -54,6 +55,23 @@ func ExampleNewScript() {
 	// What follows the header may hold a PIN and is not shown; WithUnsafePINs shows it.
 }
 
+// A script that every connection of a client begins anew, since that resets the card.
+func ExampleWithRewind() {
+	card, err := virtual.LoadScript(strings.NewReader("00A40400: 9000\n00840000 08: 0102030405060708 9000"), virtual.WithRewind())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for range 2 {
+		response, _ := card.Transmit([]byte{0x00, 0xA4, 0x04, 0x00})
+		fmt.Printf("%X\n", response)
+		card.Reset()
+	}
+	// Output:
+	// 9000
+	// 9000
+}
+
 func ExampleRecorder() {
 	var file bytes.Buffer // in a test, a file in testdata
 	recorder := virtual.NewRecorder(&file)
@@ -71,6 +89,47 @@ func ExampleRecorder() {
 	// 00A40400 07F0676F70637363: 9000
 	// 00200001 *: 9000
 	// 9000
+}
+
+// What was recorded answers again. A PIN was not recorded, so that any will do.
+func ExampleNewPlayer() {
+	card := virtual.NewPlayer(t, strings.NewReader(`
+		atr: 3B 00
+		00200001 *: 9000
+		00840000 04: 01020304 9000
+	`))
+	response, _ := card.Transmit([]byte("\x00\x20\x00\x01\x041234"))
+	fmt.Printf("%X\n", response)
+	response, _ = card.Transmit([]byte{0x00, 0x84, 0x00, 0x00, 0x04})
+	fmt.Printf("%X\n", response)
+	// Output:
+	// 9000
+	// 010203049000
+}
+
+// A card with a PIN, to begin with.
+func ExampleDemoCard() {
+	card := virtual.NewDemoCard()
+	service := virtual.New()
+	service.AddReader("Test Reader").Insert(card)
+	pc, err := pcsc.EstablishContext(pcsc.ScopeSystem, pcsc.WithBackend(service))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pc.Close()
+	c, err := pc.Connect(context.Background(), service.Readers()[0].Name(), pcsc.ShareShared, pcsc.ProtocolAny)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	send(c, selectApp)
+	send(c, []byte{0x00, 0x20, 0x00, 0x01, 4, '9', '9', '9', '9'})
+	fmt.Println(card.Tries(), "tries left")
+	// Output:
+	// 90 00
+	// 63 C2
+	// 2 tries left
 }
 
 // A real card is recorded where the program sends its APDUs: card stands for a *pcsc.Card.

@@ -68,7 +68,8 @@
 // begins and once when they are gone, and not every 100 ms. And a program of another process that waits for a lock of its
 // own, as with Connect to a card that it has in a transaction, leaves the card free when it is ended: pcscd does not
 // notice that it has gone, and keeps the lock. A test runs the service in step with pcscd, on random
-// sequences of calls, and finds no other difference.
+// sequences of calls, and finds no other difference, but for one race in pcscd: a Reconnect that waits while the card is
+// pulled may find no protocol there.
 //
 // # Other programs
 //
@@ -96,7 +97,7 @@
 //
 // The service keeps no goroutine and uses package time for all waiting, so it works within a testing/synctest bubble,
 // with package pcsc on top of it: create both inside. A wait of an hour, or a card that takes a minute for an answer,
-// takes no time there, and always the same:
+// takes no time there, and always the same. (Which of several calls that wait for one lock gets it is open, as in pcscd.)
 //
 //	func TestGivesUp(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {

@@ -66,6 +66,49 @@ func ExampleReader_Inject() {
 	// struck 1 time
 }
 
+// A card is pulled while it checks a PIN. Whether that cost a try, the client has to ask when the card is back.
+func ExamplePullCard() {
+	_, reader, pc, card := session()
+	defer pc.Close()
+	reader.Inject(virtual.PullCard(), virtual.APDU(0x00, 0x20))
+	send(card, selectApp)
+	send(card, verifyPIN)
+	reader.Insert(virtual.NewDemoCard())
+	send(card, selectApp) // this connection is to the card that was
+	// Output:
+	// 90 00
+	// SCARD_E_NOT_TRANSACTED
+	// SCARD_W_REMOVED_CARD
+}
+
+// The service has too much to do, whatever it is asked for first.
+func ExampleServerTooBusy() {
+	_, reader, pc, card := session()
+	defer pc.Close()
+	reader.Inject(virtual.ServerTooBusy())
+	_, err := card.Status(context.Background())
+	fmt.Println(errors.Is(err, pcsc.ErrServerTooBusy))
+	_, err = card.Status(context.Background())
+	fmt.Println(err)
+	// Output:
+	// true
+	// <nil>
+}
+
+// The answer is lost on its way, with any code; the card has carried out the command.
+func ExampleLose() {
+	_, reader, pc, card := session()
+	defer pc.Close()
+	reader.Inject(virtual.Lose(pcsc.ErrTimeout), virtual.APDU(0x00, 0x20))
+	send(card, selectApp)
+	send(card, verifyPIN)
+	send(card, readName) // needs the PIN
+	// Output:
+	// 90 00
+	// SCARD_E_TIMEOUT
+	// 41 64 61 20 4C 6F 76 65 6C 61 63 65 90 00
+}
+
 // Faults of the service strike all its clients.
 func ExampleService_Inject() {
 	service := virtual.New()

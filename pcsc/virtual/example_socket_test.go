@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 
@@ -25,7 +26,7 @@ func ExampleService_Serve() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
-	go func() { served <- service.Serve(ctx, l) }()
+	go func() { served <- service.Serve(ctx, l, virtual.WithLogger(slog.New(slog.DiscardHandler))) }()
 
 	program := exec.Command("sh", "-c", `test -S "$PCSCLITE_CSOCK_NAME" && ls -l "$PCSCLITE_CSOCK_NAME" | cut -c 1-10`)
 	program.Env = append(os.Environ(), l.Env())

@@ -1,9 +1,11 @@
 package virtual_test
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/gopcsc/gopcsc/generated/winscard"
+	"github.com/gopcsc/gopcsc/pcsc"
 	"github.com/gopcsc/gopcsc/pcsc/virtual"
 )
 
@@ -42,4 +44,34 @@ func ExampleNewCard() {
 	response, err := echo.Transmit([]byte{0x00, 0x01, 0x02, 0x03})
 	fmt.Printf("% X %v\n", response, err)
 	// Output: 00 01 02 03 90 00 <nil>
+}
+
+// A card that never loses its power keeps a verified PIN for the next program, if this one leaves it so.
+func ExampleWithPowerOff() {
+	service := virtual.New(virtual.WithPowerOff(0))
+	reader := service.AddReader("Test Reader")
+	reader.Insert(virtual.NewDemoCard())
+	pc, err := pcsc.EstablishContext(pcsc.ScopeSystem, pcsc.WithBackend(service))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer pc.Close()
+	for _, apdus := range [][][]byte{{selectApp, verifyPIN}, {readName}} {
+		card, err := pc.Connect(context.Background(), reader.Name(), pcsc.ShareShared, pcsc.ProtocolAny)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		for _, apdu := range apdus {
+			send(card, apdu)
+		}
+		if err := card.Disconnect(pcsc.LeaveCard); err != nil {
+			fmt.Println(err)
+		}
+	}
+	// Output:
+	// 90 00
+	// 90 00
+	// 41 64 61 20 4C 6F 76 65 6C 61 63 65 90 00
 }

@@ -95,6 +95,9 @@ func TestListenRefuses(t *testing.T) {
 	open := filepath.Join(dir, "open")
 	require.NoError(t, os.Mkdir(open, 0o700))
 	require.NoError(t, os.Chmod(open, 0o777))
+	group := filepath.Join(dir, "group")
+	require.NoError(t, os.Mkdir(group, 0o700))
+	require.NoError(t, os.Chmod(group, 0o770))
 	for _, test := range []struct {
 		path string
 		is   error
@@ -105,6 +108,7 @@ func TestListenRefuses(t *testing.T) {
 		{open, fs.ErrExist, open + ": file already exists, and is none: remove it, or choose another path"},
 		{filepath.Join(dir, "none", "socket"), fs.ErrNotExist, "the directory of the socket: "},
 		{filepath.Join(open, "socket"), nil, "others can write to the directory of the socket, " + open + " (-rwxrwxrwx): make it private with chmod go-w, or choose another"},
+		{filepath.Join(group, "socket"), nil, "others can write to the directory of the socket, " + group + " (-rwxrwx---): "},
 		{filepath.Join(dir, strings.Repeat("x", 200)), nil, "bytes, and " + filepath.Join(dir, strings.Repeat("x", 200)) + " has "},
 		{filepath.Join(dir, strings.Repeat("x", 200)), nil, ": choose a shorter one"},
 	} {
@@ -125,7 +129,7 @@ func TestListenRefuses(t *testing.T) {
 	require.Equal(t, "nowhere", target)
 	names, err := filepath.Glob(filepath.Join(dir, "*"))
 	require.NoError(t, err)
-	require.Equal(t, []string{file, link, open}, names, "nothing is left behind")
+	require.Equal(t, []string{file, group, link, open}, names, "nothing is left behind")
 
 	// A directory such as /tmp will do: nobody can remove what is another's.
 	require.NoError(t, os.Chmod(open, 0o777|fs.ModeSticky))
@@ -225,8 +229,6 @@ func TestServeEndsWhileCardHangs(t *testing.T) {
 			card := c.connect(r)
 			require.NoError(t, c.Send(protocol.CmdTransmit, &protocol.Transmit{Card: card, SendPCIProtocol: t1, SendLength: 4, RecvLength: 100}, apdu...))
 			<-entered
-			waiting := open(t, socket, 6)
-			waiting.wait()
 			locked := open(t, socket, 6)
 			other := locked.connect(r)
 			require.NoError(t, locked.Send(protocol.CmdReconnect, &protocol.Reconnect{Card: other, ShareMode: shared, PreferredProtocols: anyT, Initialization: reset}))
@@ -234,6 +236,8 @@ func TestServeEndsWhileCardHangs(t *testing.T) {
 			stuck := open(t, socket, 6) // waits for itself
 			another := s.AddReader("Another Reader")
 			another.Insert(echo(atrBoth))
+			waiting := open(t, socket, 6) // for what comes after that
+			waiting.wait()
 			ok(t, stuck.begin(stuck.connect(another)))
 			waits := another.Inject(virtual.Fault{}, virtual.On(virtual.OpConnect))
 			require.NoError(t, stuck.Send(protocol.CmdConnect, &protocol.Connect{Context: stuck.ctx, Reader: another.Name(), ShareMode: shared, PreferredProtocols: anyT}))
