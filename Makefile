@@ -42,7 +42,7 @@ lint:
 	go run $(STATICCHECK) ./...
 	go run $(STATICCHECK) -tags pcsc_purego ./...
 
-# Every target of the spec under every choice of backend, those that differ with their tests.
+# Every target of the spec under every choice of backend.
 vet:
 	PCSC_MUST_RUN=1 go run ./internal/matrix
 
