@@ -80,7 +80,7 @@ var withoutPCSC = []string{"plan9/amd64", "js/wasm", "wasip1/wasm", "aix/ppc64"}
 
 func main() {
 	only := flag.String("only", "", "only targets whose name has this in it")
-	all := flag.Bool("whole", false, "vet everything for every target, which takes most of an hour")
+	all := flag.Bool("whole", false, "vet everything for every target, which takes long")
 	verbose := flag.Bool("v", false, "say what runs")
 	flag.Parse()
 	runs, err := plan(*all)
