@@ -70,7 +70,7 @@ func (a *app) demo(ctx context.Context) error {
 		return err
 	}
 	a.say("")
-	a.say("That was all. Next: pcsc list, pcsc help apdu, and the programs in the folder examples.")
+	a.say("That was all. Next: pcsc list (pcsc --virtual list without a service), pcsc help apdu, and the programs in the folder examples.")
 	return nil
 }
 

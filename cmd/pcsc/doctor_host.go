@@ -69,9 +69,12 @@ type daemon struct {
 	version protocolVersion
 }
 
+// socketVariable is the variable with which a program is given another socket.
+const socketVariable = "PCSCLITE_CSOCK_NAME"
+
 // socket is where libpcsclite looks for the service.
 func (h host) socket() string {
-	if path := h.getenv("PCSCLITE_CSOCK_NAME"); path != "" {
+	if path := h.getenv(socketVariable); path != "" {
 		return path
 	}
 	if !h.exists("run/pcscd") && h.exists("var/run/pcscd") { // BSD
@@ -97,6 +100,9 @@ func (h host) daemon(ctx context.Context, box string) (d daemon) {
 	case err != nil:
 		d.What = fmt.Sprintf("nobody listens at %s: %v", socket, errors.Unwrap(err))
 		d.Todo = "The service has ended and left its socket. Start it again, such as with: systemctl restart pcscd.socket pcscd"
+		if h.getenv(socketVariable) != "" {
+			d.Todo = variableTodo
+		}
 		return d
 	}
 	defer conn.Close()
@@ -111,8 +117,15 @@ func (h host) daemon(ctx context.Context, box string) (d daemon) {
 	return d
 }
 
+// variableTodo is what to do where the variable names a socket that nobody listens at.
+const variableTodo = "The variable " + socketVariable + " names that socket. Unset it to use the system's service, or start again what\n" +
+	"it was set for, such as: pcsc serve"
+
 // missing is what to do where there is no socket.
 func (h host) missing(box string) string {
+	if h.getenv(socketVariable) != "" {
+		return variableTodo
+	}
 	switch box {
 	case "flatpak":
 		return "Give the flatpak access: flatpak override --user --socket=pcsc APPLICATION"

@@ -81,6 +81,11 @@ func TestDoctorNoDaemon(t *testing.T) {
 		require.False(t, d.answers)
 	}
 	h := testHost(t, nil)
+	h.getenv = func(name string) string { return map[string]string{socketVariable: h.path("none")}[name] }
+	for _, box := range []string{"", "container"} {
+		require.Contains(t, h.daemon(t.Context(), box).Todo, "Unset it to use the system's service")
+	}
+	h = testHost(t, nil)
 	// A context that has ended.
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
