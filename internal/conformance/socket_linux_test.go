@@ -2,8 +2,12 @@ package conformance
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -26,6 +30,11 @@ func overSocket(t *testing.T, backend winscard.Backend) Environment {
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
 	})
+	// The service is stopped at first. Until Serve has taken the socket away, who connects is cut off, not refused.
+	require.Eventually(t, func() bool {
+		_, err := os.Lstat(l.Addr().String())
+		return errors.Is(err, fs.ErrNotExist)
+	}, 10*time.Second, time.Millisecond)
 	pcscdtest.Redirect(t, dir)
 	env.Backend = backend
 	env.Quirks.OwnServer = true
