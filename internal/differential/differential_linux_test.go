@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -84,32 +83,11 @@ func TestReconnectAgreesWhileItWaits(t *testing.T) {
 	m.end()
 }
 
-// A quiet test notes that it has failed, so that the sequence can be played again first.
-type quiet struct {
-	*testing.T
-	failed bool
-	said   []string
-}
-
-func (q *quiet) note(text string)                  { q.failed = true; q.said = append(q.said, text) }
-func (q *quiet) Fail()                             { q.note("failed") }
-func (q *quiet) FailNow()                          { q.Fail(); runtime.Goexit() }
-func (q *quiet) Failed() bool                      { return q.failed }
-func (q *quiet) Error(args ...any)                 { q.note(fmt.Sprint(args...)) }
-func (q *quiet) Errorf(format string, args ...any) { q.note(fmt.Sprintf(format, args...)) }
-func (q *quiet) Fatal(args ...any)                 { q.Error(args...); runtime.Goexit() }
-func (q *quiet) Fatalf(format string, args ...any) { q.Errorf(format, args...); runtime.Goexit() }
-func (q *quiet) Log(...any)                        {}
-func (q *quiet) Logf(string, ...any)               {}
-
 // TestDifferential runs random sequences.
 func TestDifferential(t *testing.T) {
 	const (
 		length = 60 // of a sequence, on average
 		whole  = 75 // with its beginning and its end
-
-		replays = 3 // of a sequence that has failed
-		chances = 3 // sequences that fail once and in no replay
 	)
 	subjects := newSubjects(t)
 	count, want, share := newTally(), *steps, 1
@@ -143,32 +121,16 @@ func TestDifferential(t *testing.T) {
 	for name, value := range map[string]string{"steps": fmt.Sprint(length), "shrinktime": "0s", "nofailfile": "true"} {
 		require.NoError(t, flag.Set("rapid."+name, value))
 	}
-	for chance := 0; count.steps < want; {
+	for count.steps < want && !t.Failed() {
 		require.NoError(t, flag.Set("rapid.checks", fmt.Sprint(share*((want-count.steps)/whole+1))))
-		failed, how = nil, ""
-		outcome := &quiet{T: t}
-		done := make(chan struct{})
-		go func() { // which FailNow ends
-			defer close(done)
-			rapid.Check(outcome, random)
-		}()
-		<-done
-		if !outcome.failed {
-			continue
-		}
-		if failed == nil {
-			t.Fatal(strings.Join(outcome.said, "\n"))
-		}
+		t.Run("sequences", func(t *testing.T) { rapid.Check(t, random) })
+	}
+	if t.Failed() {
 		r := &replayer{t: t, subjects: subjects, deadline: time.Now().Add(time.Minute)}
-		for range replays {
-			if message := r.shorten(failed); message != "" {
-				t.Fatal(message)
-			}
+		if message := r.shorten(failed); message != "" {
+			t.Fatal(message)
 		}
-		// A machine under load lets calls return out of step; what is wrong with a service fails again.
-		t.Logf("played again %d times the sequence does not fail.\n%s", replays, how)
-		chance++
-		require.LessOrEqual(t, chance, chances, "sequences that failed once and then no more")
+		t.Fatalf("played again the sequence does not fail.\n%s", how)
 	}
 	require.GreaterOrEqual(t, count.steps, want)
 	for name, n := range count.seen {

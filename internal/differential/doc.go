@@ -31,14 +31,11 @@
 //
 // # When it fails
 //
-// A sequence that fails is played again, up to three times. If it passes then, it was a matter of time, on a machine that
-// lets calls return out of step; three of those in a run are told in the log, and a fourth is a failure.
-//
 // The sequence is made as short as possible and is told in words, with what each service answered to the last call.
 // Either the virtual service is wrong, or the difference is wanted and belongs into the table in disagreements_test.go,
 // with its exact condition and the reason. Each entry of the table has a sequence of its own that shows it, unless it
 // occurs by chance: an entry that is no longer true fails the test as well.
 //
 //	go test ./internal/differential -differential.steps=1000000
-//	go test ./internal/differential -run TestDifferential -rapid.seed=N
+//	go test ./internal/differential -run TestDifferential/sequences -rapid.seed=N
 package differential

@@ -68,8 +68,9 @@
 // begins and once when they are gone, and not every 100 ms. And a program of another process that waits for a lock of its
 // own, as with Connect to a card that it has in a transaction, leaves the card free when it is ended: pcscd does not
 // notice that it has gone, and keeps the lock. A test runs the service in step with pcscd, on random
-// sequences of calls, and finds no other difference, but for one race in pcscd: a Reconnect that waits while the card is
-// pulled may find no protocol there.
+// sequences of calls, and finds no other difference, but for two races in pcscd: a Reconnect that waits while the card is
+// pulled may find no protocol there, and a Connect that waits while the context that holds the transaction is released
+// may find the protocol forgotten.
 //
 // # Other programs
 //
