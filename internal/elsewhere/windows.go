@@ -103,7 +103,7 @@ func (s *session) wine(ctx context.Context, w *windows) (*system, string, error)
 	if err != nil {
 		return nil, "", err
 	}
-	y.binds = []string{s.work + ":/work"}
+	y.binds = []string{s.work + ":/work", s.module + ":/module"}
 	version, err := y.run(ctx, "/usr/lib/wine/wine64", "--version")
 	return y, firstLine(version), err
 }
@@ -161,9 +161,9 @@ func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *tar
 		if exe := programs[pkg]; exe != "" {
 			r := base
 			r.Suite = pkg
-			// The tests of the documentation read the sources, which aren't there.
-			s.test(ctx, r, in([]string{"CSTUB_LIBRARY=Z:\\work\\" + library}, w.loader, "/work/"+exe, "-test.v",
-				"-test.skip=^(TestExamples|TestPackageComment)$"))
+			// In the package's folder, as the tests of the documentation read the sources.
+			s.test(ctx, r, in([]string{"CSTUB_LIBRARY=Z:\\work\\" + library}, "/bin/sh", "-euc", `cd "$1"; shift; exec "$@"`, "sh",
+				"/module/"+pkg, w.loader, "/work/"+exe, "-test.v"))
 		}
 	}
 }
