@@ -42,6 +42,9 @@ func TestServeUsage(t *testing.T) {
 	require.Contains(t, r.stdout, "0: gopcsc Virtual Reader 00 00, card\n")
 }
 
+// closedTerminal is the signal for it, where there is one.
+var closedTerminal = os.Interrupt
+
 // The program serves itself, through the real library.
 func testServe(t *testing.T, p *program) {
 	socket := filepath.Join(t.TempDir(), "socket")
@@ -81,7 +84,11 @@ func testServe(t *testing.T, p *program) {
 		require.Equal(t, exitStatusWord, r.exit, r.stderr)
 		require.Contains(t, r.stdout, "9000\n6F00\n", "the fault")
 
-		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		end := os.Interrupt
+		if len(args) > 0 {
+			end = closedTerminal
+		}
+		require.NoError(t, cmd.Process.Signal(end))
 		r = finish(cmd.Wait())
 		require.Equal(t, exitOK, r.exit, r.stderr)
 		require.Empty(t, r.stderr)
