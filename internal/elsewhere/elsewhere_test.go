@@ -5,8 +5,11 @@ package main
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,6 +38,85 @@ func TestCount(t *testing.T) {
 PASS
 `))
 	require.Equal(t, result{Passed: 2, Failed: 1, Skipped: 1, LeftOut: 1}, r)
+}
+
+// What is not run never passes, and a fault is not taken for something that the machine lacks.
+func TestReport(t *testing.T) {
+	row := func(outcome string, passed, failed int) result {
+		return result{Platform: "linux/arm", Backend: "cgo", Suite: "all", Outcome: outcome, Passed: passed, Failed: failed}
+	}
+	for _, test := range []struct {
+		rows    []result
+		mustRun string
+		ok      bool
+		last    string
+		err     string
+	}{
+		{rows: []result{row(passed, 3, 0), row(passed, 2, 0)}, mustRun: "1", ok: true, last: "5 passed, 0 failed; 0 rows not run"},
+		{rows: []result{row(passed, 3, 0), row(notRun, 0, 0)}, ok: true, last: "3 passed, 0 failed; 1 rows not run"},
+		{rows: []result{row(passed, 3, 0), row(notRun, 0, 0)}, mustRun: "1", last: "3 passed, 0 failed; 1 rows not run", err: "PCSC_MUST_RUN"},
+		{rows: []result{row(passed, 3, 0), row(failed, 2, 1)}, last: "5 passed, 1 failed; 0 rows not run"},
+		{rows: []result{row(passed, 3, 0), row(failed, 0, 0)}, last: "3 passed, 1 failed; 0 rows not run"},
+		{rows: []result{row(notRun, 0, 0)}, last: "0 passed, 0 failed; 1 rows not run", err: "nothing could be run"},
+		{err: "nothing was to be run"},
+	} {
+		t.Setenv("PCSC_MUST_RUN", test.mustRun)
+		var out strings.Builder
+		ok, err := (&session{results: test.rows}).report(&out)
+		require.Equal(t, test.ok, ok, "%+v", test)
+		if test.err == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, test.err)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		require.Equal(t, test.last, lines[len(lines)-1])
+	}
+
+	var s session
+	s.addError(result{}, fmt.Errorf("arm: %w: no packages", errAbsent))
+	s.addError(result{}, errors.New("no space left"))
+	require.Equal(t, []string{notRun, failed}, []string{s.results[0].Outcome, s.results[1].Outcome})
+}
+
+// Packages that can't be had are something that the machine lacks; what goes wrong with them is a fault.
+func TestRootErrors(t *testing.T) {
+	s := &session{options: options{cache: t.TempDir()}, work: t.TempDir()}
+	a := &arch{goarch: "arm", debian: "armhf"}
+	_, err := s.root(t.Context(), &mirror{suite: "bookworm"}, a)
+	require.ErrorIs(t, err, errAbsent)
+	require.ErrorContains(t, err, "apt-get update")
+
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	program := func(name, script string) {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+script), 0o700))
+	}
+	m := &mirror{url: "http://mirror.invalid/", suite: "bookworm"}
+	program("apt-get", "echo no route; exit 100")
+	_, err = s.root(t.Context(), m, a)
+	require.ErrorIs(t, err, errAbsent)
+	require.ErrorContains(t, err, "no route")
+
+	program("apt-get", ": > libc6.deb")
+	program("dpkg-deb", "echo no space left; exit 2")
+	_, err = s.root(t.Context(), m, a)
+	require.ErrorContains(t, err, "no space left")
+	require.NotErrorIs(t, err, errAbsent)
+
+	program("dpkg-deb", ":")
+	root, err := s.root(t.Context(), m, a)
+	require.NoError(t, err)
+	again, err := s.root(t.Context(), m, a)
+	require.NoError(t, err)
+	require.Equal(t, root, again)
+}
+
+func TestCacheInModule(t *testing.T) {
+	dir := filepath.Join("..", "..", "cache-of-a-test")
+	_, err := newSession(t.Context(), options{cache: dir})
+	require.ErrorContains(t, err, "lies in the module")
+	require.NoDirExists(t, dir)
 }
 
 func TestLinkRoot(t *testing.T) {

@@ -25,7 +25,7 @@ const enterCommand = "-enter"
 type system struct {
 	root    string
 	env     []string
-	binds   []string // folders of the machine that are seen there too, as SOURCE or SOURCE:TARGET
+	binds   []string // folders of the machine that are seen there too, as SOURCE:TARGET, or as SOURCE:TARGET:ro
 	network bool
 	// changes says that what commands change in the system stays. Else each begins with the system as it was made.
 	changes bool
@@ -101,16 +101,19 @@ func enter(args []string) error {
 	for bind := range strings.SplitSeq(binds, "\n") {
 		source, target, ok := strings.Cut(bind, ":")
 		if !ok {
-			target = source
-		}
-		if source == "" {
 			continue
 		}
+		target, _, readOnly := strings.Cut(target, ":")
 		if err := os.MkdirAll(filepath.Join(root, target), 0o755); err != nil {
 			return err
 		}
 		if err := mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
 			return err
+		}
+		if readOnly {
+			if err := mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+				return err
+			}
 		}
 	}
 	if err := loopbackUp(); err != nil {

@@ -149,11 +149,11 @@ func newSession(ctx context.Context, o options) (*session, error) {
 	if s.cache, err = filepath.Abs(o.cache); err != nil {
 		return nil, err
 	}
+	if rel, err := filepath.Rel(s.module, s.cache); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+		return nil, fmt.Errorf("the cache %s lies in the module; set %s to a folder outside", s.cache, cacheEnv)
+	}
 	if err := os.MkdirAll(s.cache, 0o700); err != nil {
 		return nil, err
-	}
-	if rel, err := filepath.Rel(s.module, s.cache); err == nil && !strings.HasPrefix(rel, "..") {
-		return nil, fmt.Errorf("the cache %s lies in the module; set %s to a folder outside", s.cache, cacheEnv)
 	}
 	// Not in /tmp: it becomes a folder of the systems, by a mount.
 	if s.work, err = os.MkdirTemp(s.cache, "run-"); err != nil {

@@ -75,7 +75,7 @@ const patience = 10 * time.Minute
 
 // test runs a test program, which was made to print as go test -v does, and adds its result.
 func (s *session) test(ctx context.Context, r result, make func(context.Context) *exec.Cmd) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done after %v", patience))
 	defer cancel()
 	var out bytes.Buffer
 	cmd := make(ctx)
@@ -91,7 +91,7 @@ func (s *session) test(ctx context.Context, r result, make func(context.Context)
 	r.count(out.Bytes())
 	switch {
 	case ctx.Err() != nil:
-		r.Outcome, r.Reason = failed, fmt.Sprintf("not done after %v", patience)
+		r.Outcome, r.Reason = failed, context.Cause(ctx).Error()
 	case err != nil:
 		r.Outcome, r.Reason = failed, fmt.Sprintf("%d tests failed, %v", r.Failed, err)
 	case r.Passed == 0:
@@ -168,7 +168,7 @@ func (s *session) report(w io.Writer) (bool, error) {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "platform\tbackend\tsuite\ton\tbuilt\trun\ttests\tleft out\ttime")
-	ok, fail := 0, 0
+	ok, fail, absent := 0, 0, 0
 	for _, r := range s.results {
 		built, run := "no", r.Outcome
 		if r.Built {
@@ -184,6 +184,9 @@ func (s *session) report(w io.Writer) (bool, error) {
 		if r.Outcome == failed && r.Failed == 0 {
 			fail++
 		}
+		if r.Outcome == notRun {
+			absent++
+		}
 	}
 	table.Flush()
 	if s.json != "" {
@@ -195,9 +198,12 @@ func (s *session) report(w io.Writer) (bool, error) {
 			return false, err
 		}
 	}
-	fmt.Fprintf(w, "%d passed, %d failed\n", ok, fail)
+	fmt.Fprintf(w, "%d passed, %d failed; %d rows not run\n", ok, fail, absent)
 	if ok+fail == 0 {
 		return false, errors.New("nothing could be run")
+	}
+	if absent > 0 && os.Getenv("PCSC_MUST_RUN") == "1" {
+		return false, errors.New("with PCSC_MUST_RUN=1 everything has to be run")
 	}
 	return fail == 0, nil
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,8 +61,8 @@ func (s *session) system(ctx context.Context, r *recipe) (*system, error) {
 		return nil, fmt.Errorf("%s: %w", s.cache, err)
 	}
 	if free := fs.Bavail * uint64(fs.Bsize) / 1e6; free < uint64(r.disk)*5/4 {
-		return nil, fmt.Errorf("%s: %d MB are free in %s and %d are needed; set %s to a folder with more", r.name, free, s.cache,
-			r.disk*5/4, cacheEnv)
+		return nil, fmt.Errorf("%w: %s: %d MB are free in %s and %d are needed; set %s to a folder with more", errAbsent, r.name, free,
+			s.cache, r.disk*5/4, cacheEnv)
 	}
 	lock, err := os.OpenFile(filepath.Join(s.cache, r.name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -86,7 +85,7 @@ func (s *session) system(ctx context.Context, r *recipe) (*system, error) {
 
 func (s *session) make(ctx context.Context, r *recipe, root string) (err error) {
 	if _, err := exec.LookPath("debootstrap"); err != nil {
-		return errors.New("debootstrap is not installed (apt-get install debootstrap)")
+		return fmt.Errorf("%w: debootstrap is not installed (apt-get install debootstrap)", errAbsent)
 	}
 	partial := filepath.Join(s.cache, r.name+".partial")
 	if err := os.RemoveAll(partial); err != nil {
@@ -114,7 +113,7 @@ func (s *session) make(ctx context.Context, r *recipe, root string) (err error) 
 	boot := exec.CommandContext(ctx, "debootstrap", args...)
 	boot.Stdout, boot.Stderr = log, log
 	if err := boot.Run(); err != nil {
-		return fmt.Errorf("debootstrap: %w", err)
+		return fmt.Errorf("%w: its packages can't be had: debootstrap: %w", errAbsent, err)
 	}
 	// No daemon is started by its package.
 	if err := os.WriteFile(filepath.Join(partial, "usr/sbin/policy-rc.d"), []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
@@ -133,7 +132,7 @@ func (s *session) make(ctx context.Context, r *recipe, root string) (err error) 
 	fmt.Fprintln(&script, "apt-get update -q")
 	fmt.Fprintln(&script, "apt-get install -qy --no-install-recommends", strings.Join(r.packages, " "))
 	if err := y.script(ctx, script.String(), log); err != nil {
-		return fmt.Errorf("installing the packages: %w", err)
+		return fmt.Errorf("%w: its packages can't be had: %w", errAbsent, err)
 	}
 	y.network = false
 	if err := y.script(ctx, r.finish+"\napt-get clean\nrm -rf /var/lib/apt/lists/*", log); err != nil {

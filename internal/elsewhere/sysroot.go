@@ -15,7 +15,8 @@ import (
 	"strings"
 )
 
-// A mirror is where the machine's own packages come from.
+// A mirror is where the machine's own packages come from. Without apt's lists there is no url, which is enough while there
+// is nothing to fetch.
 type mirror struct{ url, suite string }
 
 // findMirror asks apt, which knows by what the machine was installed from.
@@ -35,7 +36,17 @@ func findMirror(ctx context.Context) (*mirror, error) {
 			return m, nil
 		}
 	}
-	return nil, errors.New("apt has no index of Debian's main packages; run apt-get update")
+	m := &mirror{url: os.Getenv(mirrorEnv)}
+	release, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.Lines(string(release)) {
+		if name, ok := strings.CutPrefix(line, "VERSION_CODENAME="); ok {
+			m.suite = strings.TrimSpace(name)
+		}
+	}
+	return m, nil
 }
 
 func (m *mirror) suiteOf(a *arch) string {
@@ -56,6 +67,9 @@ func (s *session) root(ctx context.Context, m *mirror, a *arch) (string, error) 
 	root := s.rootPath(m, a)
 	if _, err := os.Stat(root); err == nil {
 		return root, nil
+	}
+	if m.url == "" {
+		return "", fmt.Errorf("%w: apt has no index of Debian's main packages; run apt-get update", errAbsent)
 	}
 	work := filepath.Join(s.work, "apt-"+a.debian)
 	partial := filepath.Join(work, "root")
@@ -78,14 +92,14 @@ func (s *session) root(ctx context.Context, m *mirror, a *arch) (string, error) 
 			"Dir::State=" + work, "Dir::State::lists=" + work + "/lists", "Dir::State::status=" + work + "/status",
 			"Dir::Cache=" + work + "/cache", "Dir::Etc::sourcelist=" + work + "/sources.list", "Dir::Etc::sourceparts=/dev/null",
 			"APT::Sandbox::User=root", // the folder is private
-			"Acquire::Languages=none",
+			"Acquire::Languages=none", "APT::Update::Error-Mode=any",
 		} {
 			options = append(options, "-o", o)
 		}
 		cmd := exec.CommandContext(ctx, "apt-get", append(append(options, "-qq"), args...)...)
 		cmd.Dir = work + "/debs"
 		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, tail(out, 4<<10))
+			return fmt.Errorf("%w: its packages can't be had: apt-get %s: %w\n%s", errAbsent, args[0], err, tail(out, 4<<10))
 		}
 		return nil
 	}
@@ -107,7 +121,7 @@ func (s *session) root(ctx context.Context, m *mirror, a *arch) (string, error) 
 	if err := linkRoot(partial); err != nil {
 		return "", err
 	}
-	if err := os.Rename(partial, root); err != nil {
+	if err := os.Rename(partial, root); err != nil && !errors.Is(err, fs.ErrExist) { // made by another meanwhile
 		return "", err
 	}
 	return root, nil

@@ -82,7 +82,7 @@ func testWindows(ctx context.Context, s *session) error {
 		y, version, err := s.wine(ctx, w)
 		for _, t := range targets {
 			if err != nil {
-				s.addError(result{Platform: t.platform(), Backend: t.backend(), Suite: "all"}, fmt.Errorf("%w: %w", errAbsent, err))
+				s.addError(result{Platform: t.platform(), Backend: t.backend(), Suite: "all"}, err)
 				continue
 			}
 			jobs = append(jobs, func() { s.testWindows(ctx, y, w, t, version) })
@@ -96,14 +96,14 @@ func testWindows(ctx context.Context, s *session) error {
 func (s *session) wine(ctx context.Context, w *windows) (*system, string, error) {
 	if w.recipe == &wine32Recipe {
 		if err := s.runs32(ctx); err != nil {
-			return nil, "", err
+			return nil, "", fmt.Errorf("%w: %w", errAbsent, err)
 		}
 	}
 	y, err := s.system(ctx, w.recipe)
 	if err != nil {
 		return nil, "", err
 	}
-	y.binds = []string{s.work + ":/work", s.module + ":/module"}
+	y.binds = []string{s.work + ":/work", s.module + ":/module:ro"}
 	version, err := y.run(ctx, "/usr/lib/wine/wine64", "--version")
 	return y, firstLine(version), err
 }
