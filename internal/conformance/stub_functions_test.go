@@ -23,12 +23,9 @@ import (
 // library noted with what it was given, and the results with what it was told to answer.
 func testStubFunctions(t *testing.T, b *concrete) {
 	s := newStub(t, b)
-	ctx, rc := b.EstablishContext(uint32(winscard.ScopeSystem))
-	requireOK(t, rc, "EstablishContext")
-	defer b.ReleaseContext(ctx)
-	card, _, rc := b.Connect(ctx, cstub.Name(0), uint32(winscard.ShareShared), uint32(winscard.ProtocolAny))
-	requireOK(t, rc, "Connect")
-	defer b.Disconnect(card, uint32(winscard.LeaveCard))
+	v := s.session(0, 40)
+	s.failures.require(t)
+	ctx, card := v.ctx, v.card
 	rounds := 60
 	if testing.Short() {
 		rounds = 5
@@ -37,8 +34,12 @@ func testStubFunctions(t *testing.T, b *concrete) {
 		f := &cstub.WindowsFunctions[i]
 		t.Run(f.Method, func(t *testing.T) {
 			c := &functionCall{stub: s, f: f, ctx: ctx, card: card, random: rand.New(rand.NewPCG(uint64(i), 1))}
-			if f.Returns != "" {
-				c.event(t)
+			switch f.Returns {
+			case "handle":
+				c.access(t)
+				return
+			case "void":
+				c.release(t)
 				return
 			}
 			for range rounds {
@@ -58,7 +59,8 @@ func testStubFunctions(t *testing.T, b *concrete) {
 	}
 	t.Run("OnTheStack", func(t *testing.T) { stubStacks(t, s, ctx) })
 	t.Run("Refused", func(t *testing.T) { stubRefuses(t, s, ctx) })
-	require.Empty(t, s.text(t, cstub.AttrFailures), "what the library found")
+	v.close()
+	s.finish(t)
 }
 
 // churn collects garbage and makes more of it until it is stopped.
@@ -337,6 +339,7 @@ func (c *functionCall) buffer(i int, a cstub.Arg, lengths map[string]int, room f
 // call makes the call in a goroutine of its own, whose stack is small.
 func (c *functionCall) call(t *testing.T) (results []reflect.Value, rc winscard.Code) {
 	t.Helper()
+	c.called(c.f.Func())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -405,26 +408,61 @@ func (c *functionCall) refused(t *testing.T) {
 }
 
 // event calls a function that gives or takes an event.
-func (c *functionCall) event(t *testing.T) {
-	if c.f.Returns == "void" {
-		return // called with the function that gives the event
-	}
-	release := strings.Replace(c.f.Method, "Access", "Release", 1)
-	access := reflect.ValueOf(c.b).MethodByName(c.f.Method)
+func (s *stub) event(method string) []reflect.Value {
+	s.called(cstub.WindowsFunction(method).Func())
+	return reflect.ValueOf(s.b).MethodByName(method).Call(nil)
+}
+
+// events is how many events the library has given and not got back.
+func (s *stub) events(t *testing.T) int {
+	t.Helper()
+	counters, err := cstub.ParseCounters(s.text(t, cstub.AttrCounters))
+	require.NoError(t, err)
+	require.Contains(t, counters, "events")
+	return counters["events"]
+}
+
+// access calls a function that gives an event, or says why there is none.
+func (c *functionCall) access(t *testing.T) {
 	c.set(cstub.Answer(c.f, 0, cstub.Number(1)))
-	r := access.Call(nil)
+	r := c.event(c.f.Method)
 	require.Equal(t, winscard.Success, r[1].Interface())
 	require.NotZero(t, r[0].Uint())
-	require.Equal(t, winscard.Success, reflect.ValueOf(c.b).MethodByName(release).Call(nil)[0].Interface())
+	require.Equal(t, fmt.Sprintf(" event=%d", r[0].Uint()), c.text(t, cstub.AttrLast+uint32(c.f.Func())), "the handle, whole")
+	require.Equal(t, 1, c.events(t))
+	require.Equal(t, winscard.Success, c.event(strings.Replace(c.f.Method, "Access", "Release", 1))[0].Interface())
+	require.Zero(t, c.events(t))
 	c.set(cstub.Answer(c.f, 0, cstub.Number(2)))
-	r = access.Call(nil)
+	r = c.event(c.f.Method)
 	reason := winscard.Code(5)
 	if runtime.GOOS != "windows" {
 		reason = winscard.ErrInternalError // no other system has one
 	}
 	require.Equal(t, reason, r[1].Interface(), "the system's reason")
 	require.Zero(t, r[0].Uint())
-	require.Equal(t, winscard.Success, c.b.ReleaseAllEvents())
+	require.Zero(t, c.events(t))
+}
+
+// release calls a function that takes back the event of its own kind, or all.
+func (c *functionCall) release(t *testing.T) {
+	kinds := []string{"AccessNewReaderEvent", "AccessStartedEvent"}
+	for _, access := range kinds {
+		c.set(cstub.Answer(cstub.WindowsFunction(access), 0, cstub.Number(1)))
+		require.Equal(t, winscard.Success, c.event(access)[1].Interface())
+	}
+	require.Equal(t, 2, c.events(t))
+	require.Equal(t, winscard.Success, c.event(c.f.Method)[0].Interface())
+	if c.f.Method == "ReleaseAllEvents" {
+		require.Zero(t, c.events(t))
+		return
+	}
+	require.Equal(t, 1, c.events(t))
+	for _, access := range kinds {
+		if release := strings.Replace(access, "Access", "Release", 1); release != c.f.Method {
+			require.Equal(t, winscard.Success, c.event(release)[0].Interface())
+		}
+	}
+	require.Zero(t, c.events(t))
 }
 
 // stubStacks calls with arguments that may lie on the stack, from goroutines whose stacks are about to grow.
@@ -450,6 +488,7 @@ func stubStacks(t *testing.T, s *stub, ctx winscard.Context) {
 		r.Number("cbAtrLen", 5)
 		want = r.String()
 		done := make(chan winscard.Code)
+		s.called(f.Func())
 		go func() { done <- stackCall(s.b, ctx, i, name, primary, interfaces, atr, mask) }()
 		require.Equal(t, winscard.Success, <-done)
 		require.Equal(t, want, s.text(t, cstub.AttrLast+uint32(f.Func())))

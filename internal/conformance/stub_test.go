@@ -55,13 +55,13 @@ func testStub(t *testing.T, b *concrete) {
 type stub struct {
 	b *concrete
 	failures
-	filled bool // buffers are overwritten behind the answer
-	calls  [cstub.FuncStringifyError + 1]atomic.Int64
+	filled bool           // buffers are overwritten behind the answer
+	calls  []atomic.Int64 // of each function, those that only a library of Windows has too
 }
 
 func newStub(t *testing.T, b *concrete) *stub {
 	t.Helper()
-	s := &stub{b: b}
+	s := &stub{b: b, calls: make([]atomic.Int64, int(cstub.FuncStringifyError)+1+len(cstub.WindowsFunctions))}
 	s.set(cstub.Reset())
 	s.failures.require(t)
 	return s
@@ -94,7 +94,7 @@ func (s *stub) finish(t *testing.T) {
 	for f := range s.calls {
 		require.Equal(t, int(s.calls[f].Load()), counters[cstub.Func(f).String()], "calls of %v", cstub.Func(f))
 	}
-	for _, name := range []string{"contexts", "cards", "waiting", "allocations", "failures"} {
+	for _, name := range []string{"contexts", "cards", "waiting", "allocations", "events", "failures"} {
 		require.Zero(t, counters[name], name)
 	}
 }

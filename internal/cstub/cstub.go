@@ -373,7 +373,7 @@ const (
 	// "SCardTransmit: pioSendPci: NULL"; empty if there is none.
 	AttrFailures = 0x0007F000
 	// AttrCounters is "transmit=12 control=3 ...": calls by [Func], then contexts,
-	// cards, waiting and allocations, which are alive now, and failures.
+	// cards, waiting, allocations and events, which are alive now, and failures.
 	AttrCounters = 0x0007F001
 	// AttrReset forgets failures, counters and configuration, on SCardGetAttrib
 	// as on SCardSetAttrib. Open handles stay open.

@@ -993,7 +993,7 @@ func TestCounters(t *testing.T) {
 		l.set(cstub.Next(f, removedCard, 1))
 		l.set(cstub.Delay(f, 1))
 	}
-	require.Len(t, l.counters(), 19+5)
+	require.Len(t, l.counters(), 19+6)
 
 	// AttrLast goes by number: the order of functions must be that of stub.c.
 	source, err := os.ReadFile("src/stub.c")

@@ -47,7 +47,7 @@ func WindowsFunction(method string) *Function {
 
 // Answer makes a function give value for its argument of that number, counted from 0: the bytes that the caller finds,
 // a number as [Number] has it. For states it is the event state of each reader. An event is set by the answer [Number](1)
-// for 0, not set by 0, and there is none by 2, for the reason 5.
+// for 0, not set by 0, and there is none by 2, for the reason 5. The handle that was given is noted as a number, "event".
 func Answer(f *Function, arg int, value []byte) Setting {
 	return Setting{AttrAnswer, append(fmt.Appendf(nil, "%s %d\n", f.Name, arg), value...)}
 }

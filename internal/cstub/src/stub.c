@@ -1537,24 +1537,10 @@ static size_t failures_text(char *text)
 	return n;
 }
 
-static size_t counters_text(char *text)
-{
-	size_t n = 0;
-	for (int i = 0; i < FN_COUNT; i++)
-		n = add(text, n, "%s=%lu ", fn_name[i], atomic_load(&counters[i]));
-	unsigned held = 0;
-	lock(&big);
-	for (int i = 0; i < MAX_ALLOCATIONS; i++)
-		held += allocations[i] != NULL;
-	n = add(text, n, "contexts=%u cards=%u waiting=%u allocations=%u failures=%lu", contexts.live, cards.live, waiting,
-		held, atomic_load(&failure_count));
-	unlock(&big);
-	return n;
-}
-
 #if defined(STUB_FUNCTIONS)
 static const char *record_of(int f);
 static void forget_answers(void);
+static int events_held(void);
 #else
 static const char *record_of(int f)
 {
@@ -1565,7 +1551,27 @@ static const char *record_of(int f)
 static void forget_answers(void)
 {
 }
+
+static int events_held(void)
+{
+	return 0;
+}
 #endif
+
+static size_t counters_text(char *text)
+{
+	size_t n = 0;
+	for (int i = 0; i < FN_COUNT; i++)
+		n = add(text, n, "%s=%lu ", fn_name[i], atomic_load(&counters[i]));
+	unsigned held = 0;
+	lock(&big);
+	for (int i = 0; i < MAX_ALLOCATIONS; i++)
+		held += allocations[i] != NULL;
+	n = add(text, n, "contexts=%u cards=%u waiting=%u allocations=%u events=%d failures=%lu", contexts.live, cards.live,
+		waiting, held, events_held(), atomic_load(&failure_count));
+	unlock(&big);
+	return n;
+}
 
 static size_t last_text(char *text, int f)
 {
@@ -2064,12 +2070,20 @@ static void answer_states(enum fn f, int arg, SCARD_READERSTATE *s, uint64_t n)
 /* ---- Events ----
  *
  * The answer to number 0 says how an event is: 0 not set, 1 set, 2 that there is
- * none, for the reason 5 (access denied).
+ * none, for the reason 5 (access denied). The handle that is given is noted.
  */
 
 #define EVENT_NONE 2
 
 static atomic_int events_given[FN_COUNT];
+
+static int events_held(void)
+{
+	int n = 0;
+	for (int f = 0; f < FN_COUNT; f++)
+		n += atomic_load(&events_given[f]);
+	return n;
+}
 
 #if defined(_WIN32)
 static HANDLE event_handle[FN_COUNT]; /* under record_lock */
@@ -2099,6 +2113,10 @@ static HANDLE access_event(enum fn f)
 #endif
 	if (how == EVENT_NONE)
 		return NULL;
+	lock(&record_lock);
+	record_begin(f);
+	record_number(f, "event", (uintptr_t)event);
+	unlock(&record_lock);
 	atomic_fetch_add(&events_given[f], 1);
 	return event;
 }
@@ -2106,8 +2124,11 @@ static HANDLE access_event(enum fn f)
 static void release_event(enum fn f)
 {
 	hold(f, NULL);
-	if (f == FN_releaseallevents)
+	if (f == FN_releaseallevents) {
+		atomic_store(&events_given[FN_accessstartedevent], 0);
+		atomic_store(&events_given[FN_accessnewreaderevent], 0);
 		return;
+	}
 	enum fn given = f == FN_releasestartedevent ? FN_accessstartedevent : FN_accessnewreaderevent;
 	if (atomic_fetch_sub(&events_given[given], 1) <= 0) {
 		atomic_fetch_add(&events_given[given], 1);
