@@ -44,6 +44,13 @@ func (c *cgoEmitter) prototype(fn *Function) {
 		returns, convention, symbol, params, symbol, fn.Name)
 }
 
+// Prototype is what the spec says that a function returns and takes on a platform, in C: "LONG(SCARDHANDLE, DWORD *)".
+func Prototype(m *Model, p *Platform, fn *Function) string {
+	c := &cgoEmitter{model: m, platform: p}
+	returns, params := c.functionType(fn)
+	return returns + "(" + params + ")"
+}
+
 // functionType is what a function returns and takes in C.
 func (c *cgoEmitter) functionType(fn *Function) (returns, params string) {
 	var types []string
@@ -62,6 +69,9 @@ func (c *cgoEmitter) functionType(fn *Function) (returns, params string) {
 		returns = "void"
 	default:
 		returns = "LONG"
+	}
+	if t, ok := fn.C.For(c.platform.Name); ok {
+		returns = t
 	}
 	return returns, strings.Join(types, ", ")
 }

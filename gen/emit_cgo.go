@@ -206,13 +206,10 @@ func (c *cgoEmitter) structName(s *Struct) string {
 //
 //	_Static_assert((uint32_t)(SCARD_E_TIMEOUT) == 0x8010000Au, "spec/errors.yaml: SCARD_E_TIMEOUT: value");
 func (c *cgoEmitter) assertConstants() {
-	one := func(n *Named) {
-		if n.Str != nil {
-			return
-		}
+	for _, n := range c.model.Constants() {
 		v, ok := n.Native[c.platform.Name]
 		if !ok {
-			return
+			continue
 		}
 		if n.Guard[c.platform.Name] {
 			c.printf("#ifdef %s\n", n.Name)
@@ -221,29 +218,6 @@ func (c *cgoEmitter) assertConstants() {
 		if n.Guard[c.platform.Name] {
 			c.printf("#endif\n")
 		}
-	}
-	for _, g := range c.model.Groups {
-		for _, n := range g.Values {
-			one(n)
-		}
-	}
-	for _, n := range c.model.Codes {
-		one(&n.Named)
-	}
-	for _, n := range c.model.Classes {
-		one(n)
-	}
-	for _, n := range c.model.Attrs {
-		one(&n.Named)
-	}
-	for _, n := range c.model.Controls {
-		one(n)
-	}
-	for _, n := range c.model.Features {
-		one(n)
-	}
-	for _, n := range c.model.Props {
-		one(&n.Named)
 	}
 }
 

@@ -133,11 +133,33 @@ type Named struct {
 	Value         map[string]spec.Int // by platform: value of the Go constant
 	Native        map[string]spec.Int // by platform: value in the header, where the header has it
 	Guard         map[string]bool     // by platform: assert only if the header defines it
+	Headers       map[string]bool     // platforms whose headers define it
+	Sources       []string
 	Str           *string
 	Text          string
 	Implies       []*Named
 	Same          string
 	File          string
+}
+
+// Constants are all constants of C: those of the groups, codes, attributes and what belongs to part 10.
+func (m *Model) Constants() (all []*Named) {
+	for _, g := range m.Groups {
+		all = append(all, g.Values...)
+	}
+	for _, n := range m.Codes {
+		all = append(all, &n.Named)
+	}
+	all = append(all, m.Classes...)
+	for _, n := range m.Attrs {
+		all = append(all, &n.Named)
+	}
+	all = append(all, m.Controls...)
+	all = append(all, m.Features...)
+	for _, n := range m.Props {
+		all = append(all, &n.Named)
+	}
+	return all
 }
 
 // Uniform reports whether the constant has one value everywhere.

@@ -272,9 +272,10 @@ func (r *resolver) headers(headers, sources []string) map[string]bool {
 }
 
 func (r *resolver) named(name, goName, doc string, value *spec.PerPlatform[spec.Int], native *spec.PerPlatform[spec.Int],
-	has map[string]bool, since *spec.PerPlatform[string], file string) Named {
+	headers, sources []string, since *spec.PerPlatform[string], file string) Named {
+	has := r.headers(headers, sources)
 	n := Named{Name: name, Go: goName, Doc: doc, Value: map[string]spec.Int{}, Native: map[string]spec.Int{},
-		Guard: map[string]bool{}, File: file}
+		Guard: map[string]bool{}, Headers: has, Sources: sources, File: file}
 	for _, p := range r.model.Platforms {
 		v, ok := value.For(p.Name)
 		if ok {
@@ -302,7 +303,7 @@ func (r *resolver) constants() {
 			if src == nil {
 				src = sg.Src
 			}
-			n := r.named(c.Name, c.Go, c.Doc, c.Value, c.Native, r.headers(c.Headers, src), c.Since, c.Pos.File)
+			n := r.named(c.Name, c.Go, c.Doc, c.Value, c.Native, c.Headers, src, c.Since, c.Pos.File)
 			n.Str, n.Text, n.Same = c.String, c.Text, c.Same
 			by[c.Name] = &n
 			g.Values = append(g.Values, &n)
@@ -347,7 +348,7 @@ func (r *resolver) codes() {
 	}
 	for _, e := range r.spec.Errors {
 		c := &Code{Hint: e.Hint, Own: e.Own}
-		c.Named = r.named(e.Name, e.Go, e.Doc, e.Value, nil, r.headers(e.Headers, e.Src), e.Since, e.Pos.File)
+		c.Named = r.named(e.Name, e.Go, e.Doc, e.Value, nil, e.Headers, e.Src, e.Since, e.Pos.File)
 		c.Text, c.Same = e.Text, e.Same
 		for _, is := range e.Is {
 			switch is {
@@ -367,7 +368,7 @@ func (r *resolver) codes() {
 func (r *resolver) attributes() {
 	classes := map[string]*Named{}
 	for _, c := range r.spec.AttributeClasses {
-		n := r.named(c.Name, c.Go, c.Doc, c.Value, nil, r.headers(c.Headers, c.Src), nil, c.Pos.File)
+		n := r.named(c.Name, c.Go, c.Doc, c.Value, nil, c.Headers, c.Src, nil, c.Pos.File)
 		classes[c.Name] = &n
 		r.model.Classes = append(r.model.Classes, &n)
 	}
@@ -383,7 +384,7 @@ func (r *resolver) attributes() {
 			value.By[p] = hex(v.Value<<16 | a.Tag.Value)
 		}
 		at := &Attribute{Decode: a.Decode, Access: a.Access, Unit: a.Unit}
-		at.Named = r.named(a.Name, a.Go, a.Doc, value, nil, r.headers(a.Headers, a.Src), nil, a.Pos.File)
+		at.Named = r.named(a.Name, a.Go, a.Doc, value, nil, a.Headers, a.Src, nil, a.Pos.File)
 		at.Same = a.Same
 		r.model.Attrs = append(r.model.Attrs, at)
 	}
@@ -399,19 +400,19 @@ func (r *resolver) attributes() {
 			shift, _ := r.spec.CtlCode.Shift.For(p.Name)
 			value.By[p.Name] = hex(base.Value + c.Function.Value<<shift.Value)
 		}
-		n := r.named(c.Name, c.Go, c.Doc, value, nil, r.headers(c.Headers, c.Src), nil, c.Pos.File)
+		n := r.named(c.Name, c.Go, c.Doc, value, nil, c.Headers, c.Src, nil, c.Pos.File)
 		r.model.Controls = append(r.model.Controls, &n)
 	}
 	sortNamed(r.model.Controls, func(n *Named) *Named { return n })
 
 	for _, f := range r.spec.Features {
-		n := r.named(f.Name, f.Go, f.Doc, same(f.Tag), nil, r.headers(f.Headers, f.Src), nil, f.Pos.File)
+		n := r.named(f.Name, f.Go, f.Doc, same(f.Tag), nil, f.Headers, f.Src, nil, f.Pos.File)
 		r.model.Features = append(r.model.Features, &n)
 	}
 	sortNamed(r.model.Features, func(n *Named) *Named { return n })
 	for _, p := range r.spec.Properties {
 		pr := &Property{Decode: p.Decode, Unit: p.Unit}
-		pr.Named = r.named(p.Name, p.Go, p.Doc, same(p.Tag), nil, r.headers(p.Headers, p.Src), nil, p.Pos.File)
+		pr.Named = r.named(p.Name, p.Go, p.Doc, same(p.Tag), nil, p.Headers, p.Src, nil, p.Pos.File)
 		r.model.Props = append(r.model.Props, pr)
 	}
 	sortNamed(r.model.Props, func(p *Property) *Named { return &p.Named })

@@ -222,6 +222,7 @@ type Function struct {
 	Since     *PerPlatform[string] `yaml:"since" doc:"first version of the platform that has it, as its manual says; older ones need optional"`
 	Blocking  bool                 `yaml:"blocking" doc:"whether it may wait for a card, a reader or another program"`
 	Returns   string               `yaml:"returns" spec:"enum=code|handle|text|void" doc:"code if not given; a handle of the system is NULL on failure, for a reason that the system has"`
+	C         *PerPlatform[string] `yaml:"c" doc:"the C type of what it returns in the headers, where that does not follow from returns"`
 	API       string               `yaml:"api" spec:"required,enum=method|policy|none" doc:"method: package pcsc gets a generated method; policy: a method written by hand; none: only the contract has it"`
 	Params    []*Param             `yaml:"params" doc:"parameters in order"`
 	Doc       string               `yaml:"doc" spec:"required" doc:"what it does, as the end of a sentence that begins with its name"`

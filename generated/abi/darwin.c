@@ -162,5 +162,5 @@ LONG (*const z_SCardReleaseContext)(SCARDCONTEXT) = SCardReleaseContext; // spec
 LONG (*const z_SCardSetAttrib)(SCARDHANDLE, DWORD, const BYTE *, DWORD) = SCardSetAttrib; // spec/functions.yaml: SCardSetAttrib
 LONG (*const z_SCardSetTimeout)(SCARDCONTEXT, DWORD) = SCardSetTimeout; // spec/functions.yaml: SCardSetTimeout
 LONG (*const z_SCardStatus)(SCARDHANDLE, char *, DWORD *, DWORD *, DWORD *, BYTE *, DWORD *) = SCardStatus; // spec/functions.yaml: SCardStatus
-const char * (*const z_pcsc_stringify_error)(LONG) = pcsc_stringify_error; // spec/functions.yaml: pcsc_stringify_error
+char * (*const z_pcsc_stringify_error)(LONG) = pcsc_stringify_error; // spec/functions.yaml: pcsc_stringify_error
 LONG (*const z_SCardTransmit)(SCARDHANDLE, const SCARD_IO_REQUEST *, const BYTE *, DWORD, SCARD_IO_REQUEST *, BYTE *, DWORD *) = SCardTransmit; // spec/functions.yaml: SCardTransmit

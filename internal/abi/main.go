@@ -1,7 +1,7 @@
 // Command abi proves what the spec says of C: it compiles the C files that are generated from the spec, which assert
 // every size, offset, sign, constant and prototype, with the compiler and the headers of each target; it compares the
 // names that headers define, and the symbols that libraries export, with those of the spec; and it says of each target
-// how far it is proved.
+// how far it is proved. Where neither headers nor library can be had, a table stands for them.
 package main
 
 import (
@@ -78,6 +78,7 @@ type result struct {
 func prove(s *spec.Spec, m *gen.Model, include string) (results []result) {
 	for _, p := range s.Platforms {
 		var headers []string // flags of the first compiler that has the headers
+		byTable := false
 		for _, proof := range p.Proofs {
 			name := proof.Target
 			if proof.Libc != "" {
@@ -85,6 +86,12 @@ func prove(s *spec.Spec, m *gen.Model, include string) (results []result) {
 			}
 			if proof.Compiler == "" {
 				results = append(results, result{target: name, what: "layouts, by table: go test ./gen -run TestLayouts"})
+				if !byTable {
+					byTable = true
+					r := result{target: p.Name, what: "constants, types, prototypes and symbols, by table: " + tables[p.Name]}
+					r.set(checkTable(s, m, p))
+					results = append(results, r)
+				}
 				continue
 			}
 			begin := time.Now()

@@ -15,21 +15,22 @@ import (
 	"github.com/gopcsc/gopcsc/spec"
 )
 
-func TestMain(m *testing.M) {
-	if err := os.Chdir("../.."); err != nil { // where the command is run
-		panic(err)
-	}
-	os.Exit(m.Run())
+// root goes to where the command is run. In a TestMain the go command would not notice, and take a result for one of
+// other files from its cache.
+func root(t *testing.T) {
+	t.Helper()
+	t.Chdir("../..")
 }
 
 func load(t *testing.T) (*spec.Spec, *gen.Model) {
 	t.Helper()
+	root(t)
 	s, err := spec.LoadDir("spec")
 	require.NoError(t, err)
-	// The compiler of the machine alone: make abi has them all.
+	// The compiler of the machine alone, and the tables: make abi has them all.
 	s.Platforms = slices.Clone(s.Platforms)
 	for _, p := range s.Platforms {
-		p.Proofs = slices.DeleteFunc(p.Proofs, func(p *spec.Proof) bool { return p.Compiler != "gcc" })
+		p.Proofs = slices.DeleteFunc(p.Proofs, func(p *spec.Proof) bool { return p.Compiler != "gcc" && p.Compiler != "" })
 	}
 	m, err := gen.Resolve(s)
 	require.NoError(t, err)
@@ -97,6 +98,9 @@ func TestThisMachine(t *testing.T) {
 	for _, r := range prove(s, m, "") {
 		if r.outcome == notRun {
 			pcscdtest.Skip(t, "%s: %s", r.target, r.detail)
+		}
+		if r.outcome == "" {
+			continue // by a test of another package
 		}
 		require.Equal(t, passed, r.outcome, "%s %s: %s", r.target, r.what, r.detail)
 	}

@@ -64,23 +64,8 @@ func macros(c compiler, headers []string) (map[string]bool, error) {
 // knownNames are the C names of all constants in the spec.
 func knownNames(m *gen.Model) map[string]bool {
 	known := map[string]bool{}
-	add := func(n *gen.Named) { known[n.Name] = true }
-	for _, g := range m.Groups {
-		for _, n := range g.Values {
-			add(n)
-		}
-	}
-	for _, n := range m.Codes {
-		add(&n.Named)
-	}
-	for _, n := range slices.Concat(m.Classes, m.Controls, m.Features) {
-		add(n)
-	}
-	for _, n := range m.Attrs {
-		add(&n.Named)
-	}
-	for _, n := range m.Props {
-		add(&n.Named)
+	for _, n := range m.Constants() {
+		known[n.Name] = true
 	}
 	return known
 }

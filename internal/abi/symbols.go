@@ -58,15 +58,21 @@ func compareSymbols(m *gen.Model, platform string, exports []string) error {
 	for _, p := range m.Platforms {
 		for _, l := range p.Libraries {
 			for _, u := range l.Unbound {
-				expected[u.Name] = expected[u.Name] || p.Name == platform
+				if p.Name != platform {
+					continue
+				}
+				expected[u.Name] = true
+				if !slices.Contains(exports, u.Name) {
+					lacking = append(lacking, u.Name)
+				}
 			}
 		}
 	}
 	for _, symbol := range exports {
 		// Of the two forms of a function with texts on Windows the one for UTF-16 is used.
 		narrow := strings.HasSuffix(symbol, "A") && expected[strings.TrimSuffix(symbol, "A")+"W"]
-		// libpcsclite exports some of its insides, and the import library nothing but functions.
-		ours := platform == "windows" || strings.HasPrefix(symbol, "SCard")
+		// libpcsclite exports some of its insides.
+		ours := platform != "pcsclite" || strings.HasPrefix(symbol, "SCard")
 		if ours && !expected[symbol] && !narrow {
 			unknown = append(unknown, symbol)
 		}
