@@ -175,6 +175,8 @@ func (c *stubEmitter) check(a *Arg) {
 		c.printf("\tREQUIRE(array_ok(f, %q, %s, %s, 1));\n", a.Name, a.Name, a.Length.Name)
 	case "in_mask":
 		c.printf("\tREQUIRE(%s == NULL || array_ok(f, %q, %s, %s, 1));\n", a.Name, a.Name, a.Name, a.Buffer.Length.Name)
+	case "in_atr":
+		c.printf("\tREQUIRE(atr_ok(f, %q, %s));\n", a.Name, a.Name)
 	case "guids", "structs":
 		c.printf("\tREQUIRE(array_ok(f, %q, %s, %s, _Alignof(%s)));\n", a.Name, a.Name, a.Length.Name, c.structName(a.Struct))
 	case "guid":

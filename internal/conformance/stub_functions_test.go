@@ -182,6 +182,9 @@ func (c *functionCall) prepare(room func(needed int) int) {
 			c.record.Bytes(a.Name, v)
 		case "in_atr":
 			v := c.bytes(c.random.IntN(a.Size + 1))
+			if len(v) > 0 {
+				v[0] = 0x3B | byte(c.random.IntN(2))<<2
+			}
 			give(v)
 			if full := make([]byte, a.Size); len(v) > 0 {
 				copy(full, v)

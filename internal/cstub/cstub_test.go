@@ -72,10 +72,15 @@ func memory(at, n uintptr) []byte {
 
 func open(t *testing.T) *lib {
 	t.Helper()
+	return openLibrary(t, cstub.Build(t), cstub.Symbols()...)
+}
+
+func openLibrary(t *testing.T, path string, symbols ...string) *lib {
+	t.Helper()
 	l := &lib{t: t, symbols: map[string]uintptr{}}
-	h, err := purego.Dlopen(cstub.Build(t), purego.RTLD_NOW|purego.RTLD_LOCAL)
+	h, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	require.NoError(t, err)
-	for _, name := range cstub.Symbols() {
+	for _, name := range symbols {
 		l.symbols[name], err = purego.Dlsym(h, name)
 		require.NoError(t, err)
 	}

@@ -1915,6 +1915,10 @@ static bool texts_ok(enum fn f, const char *arg, const stub_char *s)
 	do {
 		if (!text_ok(f, arg, s))
 			return false;
+		if (*s == 0) {
+			failed(f, arg, "not NULL, but it has no texts");
+			return false;
+		}
 		s += text_length(s) + 1;
 	} while (*s != 0 && s - start < MAX_TEXT);
 	if (s - start >= MAX_TEXT)
@@ -1941,6 +1945,15 @@ static bool array_ok(enum fn f, const char *arg, const void *p, uint64_t n, size
 		return false;
 	}
 	return n == 0 || pointer_ok(f, arg, p, align);
+}
+
+/* atr_ok checks an ATR, whose length only its own bytes tell; NULL is any card. */
+static bool atr_ok(enum fn f, const char *arg, const BYTE *p)
+{
+	if (p == NULL || p[0] == 0x3B || p[0] == 0x3F)
+		return true;
+	failed(f, arg, "not an ATR: it begins 0x%02x", p[0]);
+	return false;
 }
 
 static bool states_ok(enum fn f, const SCARD_READERSTATE *s, uint64_t n)

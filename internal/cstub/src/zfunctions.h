@@ -315,6 +315,7 @@ STUB_EXPORT LONG STUB_CALL SCardListCardsW(SCARDCONTEXT hContext, const BYTE *pb
 	REQUIRE_CONTEXT(f, slot);
 	(void)slot;
 	hold(f, NULL);
+	REQUIRE(atr_ok(f, "pbAtr", pbAtr));
 	REQUIRE(array_ok(f, "rgquidInterfaces", rgquidInterfaces, cguidInterfaceCount, _Alignof(GUID)));
 	REQUIRE_OUT(f, pcchCards, DWORD);
 	lock(&record_lock);
