@@ -156,7 +156,7 @@ func (c *functionCall) prepare(room func(needed int) int) {
 		case "in":
 			v := c.number()
 			give(v)
-			c.record.Number(a.Name, int(v))
+			c.record.Number(a.Name, v)
 		case "in_text":
 			v := c.word(c.random.IntN(60))
 			give(v)
@@ -226,11 +226,11 @@ func (c *functionCall) prepare(room func(needed int) int) {
 		case "states":
 			c.states(i, a, lengths)
 		case "len", "count":
-			c.record.Number(a.Name, lengths[a.Of])
+			c.record.Number(a.Name, uint32(lengths[a.Of]))
 		case "out_buffer", "out_text", "out_multitext", "out_guids":
 			c.buffer(i, a, lengths, room)
 		case "inout_len":
-			c.record.Number(a.Name, lengths[a.Of])
+			c.record.Number(a.Name, uint32(lengths[a.Of]))
 		case "out":
 			v := c.number() & 0xFF
 			c.set(cstub.Answer(c.f, i, cstub.Number(v)))
@@ -264,7 +264,7 @@ func (c *functionCall) states(i int, a cstub.Arg, lengths map[string]int) {
 	for i := range v {
 		v[i] = winscard.ReaderState{Reader: c.word(1 + c.random.IntN(40)), CurrentState: c.number(), ATRLen: c.random.Uint32N(37)}
 		c.record.Text("szReader", v[i].Reader)
-		c.record.Number("dwCurrentState", int(v[i].CurrentState))
+		c.record.Number("dwCurrentState", uint32(v[i].CurrentState))
 		events = append(events, cstub.Number(c.number())...)
 	}
 	lengths[a.Name] = len(v)

@@ -68,7 +68,7 @@ func Units(s string) []byte {
 type Record struct{ strings.Builder }
 
 // Number notes a number.
-func (r *Record) Number(arg string, n int) { fmt.Fprintf(r, " %s=%d", arg, n) }
+func (r *Record) Number(arg string, n uint32) { fmt.Fprintf(r, " %s=%d", arg, n) }
 
 // NULL notes a pointer that is NULL.
 func (r *Record) NULL(arg string) { fmt.Fprintf(r, " %s=NULL", arg) }
