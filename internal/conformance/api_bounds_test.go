@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -93,7 +94,12 @@ var apiBoundTests = []apiTest{
 		} {
 			err := requireBound(t, test.name, func(t *testing.T) func(context.Context) error {
 				card := other(t)
-				tx := s.begin(t, owner)
+				tx, err := owner.BeginTransaction(t.Context())
+				for errors.Is(err, pcsc.ErrResetCard) { // by what a try left to do that came too late
+					require.NoError(t, owner.Reconnect(t.Context(), pcsc.ShareShared, pcsc.ProtocolAny, pcsc.LeaveCard))
+					tx, err = owner.BeginTransaction(t.Context())
+				}
+				require.NoError(t, err)
 				t.Cleanup(func() { _ = tx.Close() })
 				return func(ctx context.Context) error {
 					err := test.call(ctx, card)
