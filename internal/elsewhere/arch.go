@@ -126,19 +126,7 @@ const withpcscd = "./internal/pcscdtest/withpcscd"
 func (s *session) announce(m *mirror) {
 	fmt.Printf("arch: keeps roots of Debian packages, unpacked and not installed, in %s\n", s.cache)
 	for _, a := range append([]*arch{emulators}, arches...) {
-		if _, err := os.Stat(s.rootPath(m, a)); err == nil {
-			fmt.Printf("  %s: has %s\n", a.goarch, s.rootPath(m, a))
-			continue
-		}
-		mb := 3
-		switch {
-		case a == emulators:
-			mb = 95
-		case len(a.service) > 0:
-			mb = 7
-		}
-		fmt.Printf("  %s: fetches the index of Debian %s for %s (9 MB) and %d MB of packages: %s\n", a.goarch, m.suiteOf(a), a.debian, mb,
-			strings.Join(a.packages(), " "))
+		s.announceRoot(m, a)
 	}
 	for _, a := range arches {
 		if a.toolchain != "" {
@@ -146,6 +134,22 @@ func (s *session) announce(m *mirror) {
 		}
 	}
 	fmt.Printf("  of the machine: %s\n", strings.Join(archPackages(), " "))
+}
+
+func (s *session) announceRoot(m *mirror, a *arch) {
+	name, mb := a.goarch, 3
+	switch {
+	case a == emulators:
+		name, mb = "emulators", 95
+	case len(a.service) > 0:
+		mb = 7
+	}
+	if _, err := os.Stat(s.rootPath(m, a)); err == nil {
+		fmt.Printf("  %s: has %s\n", name, s.rootPath(m, a))
+		return
+	}
+	fmt.Printf("  %s: fetches the index of Debian %s for %s (9 MB) and %d MB of packages: %s\n", name, m.suiteOf(a), a.debian, mb,
+		strings.Join(a.packages(), " "))
 }
 
 func (a *arch) target(root string, cgo bool) *target {

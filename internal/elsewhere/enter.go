@@ -28,13 +28,14 @@ type system struct {
 	binds   []string // folders of the machine that are seen there too, as SOURCE:TARGET, or as SOURCE:TARGET:ro
 	network bool
 	// changes says that what commands change in the system stays. Else each begins with the system as it was made.
-	changes bool
+	changes  bool
+	emulator string // of the machine, that runs what is for 32-bit x86; empty where the machine does
 }
 
 // command makes a command that runs in the system: with its own processes, mounts and, unless it has the network, an
 // empty network with a loopback. All that it starts ends with it, and its mounts go with its namespace, be it killed.
 func (y *system) command(ctx context.Context, args ...string) *exec.Cmd {
-	self := []string{enterCommand, y.root, strconv.FormatBool(y.changes), strings.Join(y.binds, "\n"), "--"}
+	self := []string{enterCommand, y.root, strconv.FormatBool(y.changes), strings.Join(y.binds, "\n"), y.emulator, "--"}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", append(self, args...)...)
 	cmd.Env = slices.Concat([]string{
 		"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
@@ -45,6 +46,9 @@ func (y *system) command(ctx context.Context, args ...string) *exec.Cmd {
 	}
 	// The command is process 1 of its namespace; with it the kernel ends all others.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
+	if y.emulator != "" {
+		userNamespace(cmd.SysProcAttr)
+	}
 	return cmd
 }
 
@@ -67,10 +71,10 @@ func (y *system) script(ctx context.Context, text string, log io.Writer) error {
 
 // enter makes the mounts of a system, moves into it and becomes the command. It returns only what went wrong.
 func enter(args []string) error {
-	if len(args) < 5 || args[3] != "--" {
+	if len(args) < 6 || args[4] != "--" {
 		return errors.New("not to be called by hand")
 	}
-	root, changes, binds, command := args[0], args[1] == "true", args[2], args[4:]
+	root, changes, binds, emulator, command := args[0], args[1] == "true", args[2], args[3], args[5:]
 	// Else the mounts would show up outside.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
@@ -93,10 +97,15 @@ func enter(args []string) error {
 		mount("proc", "/proc", "proc", 0, ""),
 		mount("/dev", "/dev", "", unix.MS_BIND|unix.MS_REC, ""),
 		mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"),
-		mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0700"),
+		mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"),
 	)
 	if err != nil {
 		return err
+	}
+	if emulator != "" {
+		if err := registerEmulator(root, emulator); err != nil {
+			return err
+		}
 	}
 	for bind := range strings.SplitSeq(binds, "\n") {
 		source, target, ok := strings.Cut(bind, ":")
@@ -111,7 +120,13 @@ func enter(args []string) error {
 			return err
 		}
 		if readOnly {
-			if err := mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			// What else the mount forbids it has to go on forbidding.
+			var fs unix.Statfs_t
+			if err := unix.Statfs(filepath.Join(root, target), &fs); err != nil {
+				return err
+			}
+			forbids := uintptr(fs.Flags) & (unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC)
+			if err := mount("", target, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|forbids, ""); err != nil {
 				return err
 			}
 		}

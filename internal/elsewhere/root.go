@@ -39,9 +39,10 @@ func (r *recipe) id() string {
 
 func (r *recipe) path(s *session) string { return filepath.Join(s.cache, r.name+"-"+r.id()) }
 
-// system returns the system of a recipe. The first time it says what that takes, and makes it.
-func (s *session) system(ctx context.Context, r *recipe) (*system, error) {
-	y := &system{root: r.path(s)}
+// system returns the system of a recipe, with the emulator that it needs. The first time it says what that takes, and
+// makes it.
+func (s *session) system(ctx context.Context, r *recipe, emulator string) (*system, error) {
+	y := &system{root: r.path(s), emulator: emulator}
 	// The root is known to be whole by its name: it gets it last.
 	if _, err := os.Stat(y.root); err == nil {
 		fmt.Printf("%s: uses %s\n", r.name, y.root)
@@ -76,14 +77,14 @@ func (s *session) system(ctx context.Context, r *recipe) (*system, error) {
 		return y, nil
 	}
 	start := time.Now()
-	if err := s.make(ctx, r, y.root); err != nil {
+	if err := s.make(ctx, r, y); err != nil {
 		return nil, fmt.Errorf("making %s: %w", y.root, err)
 	}
 	fmt.Printf("%s: made in %v\n", r.name, time.Since(start).Round(time.Second))
 	return y, nil
 }
 
-func (s *session) make(ctx context.Context, r *recipe, root string) (err error) {
+func (s *session) make(ctx context.Context, r *recipe, made *system) (err error) {
 	if _, err := exec.LookPath("debootstrap"); err != nil {
 		return fmt.Errorf("%w: debootstrap is not installed (apt-get install debootstrap)", errAbsent)
 	}
@@ -134,9 +135,9 @@ func (s *session) make(ctx context.Context, r *recipe, root string) (err error) 
 	if err := y.script(ctx, script.String(), log); err != nil {
 		return fmt.Errorf("%w: its packages can't be had: %w", errAbsent, err)
 	}
-	y.network = false
+	y.network, y.emulator = false, made.emulator
 	if err := y.script(ctx, r.finish+"\napt-get clean\nrm -rf /var/lib/apt/lists/*", log); err != nil {
 		return fmt.Errorf("preparing the system: %w", err)
 	}
-	return os.Rename(partial, root)
+	return os.Rename(partial, made.root)
 }
