@@ -262,9 +262,13 @@ func (c *functionCall) states(i int, a cstub.Arg, lengths map[string]int) {
 	v := make([]winscard.ReaderState, c.random.IntN(5))
 	var events []byte
 	for i := range v {
-		v[i] = winscard.ReaderState{Reader: c.word(1 + c.random.IntN(40)), CurrentState: c.number(), ATRLen: c.random.Uint32N(37)}
+		v[i] = winscard.ReaderState{Reader: c.word(1 + c.random.IntN(40)), CurrentState: c.number(), EventState: c.number(),
+			ATRLen: c.random.Uint32N(37), ATR: [36]byte(c.bytes(36))}
 		c.record.Text("szReader", v[i].Reader)
-		c.record.Number("dwCurrentState", uint32(v[i].CurrentState))
+		c.record.Number("dwCurrentState", v[i].CurrentState)
+		c.record.Number("dwEventState", v[i].EventState)
+		c.record.Number("cbAtr", v[i].ATRLen)
+		c.record.Bytes("rgbAtr", v[i].ATR[:])
 		events = append(events, cstub.Number(c.number())...)
 	}
 	lengths[a.Name] = len(v)
@@ -276,7 +280,9 @@ func (c *functionCall) states(i int, a cstub.Arg, lengths map[string]int) {
 			require.Equal(t, was[i].Reader, v[i].Reader)
 			require.Equal(t, was[i].CurrentState, v[i].CurrentState)
 			require.Equal(t, events[4*i:4*i+4], cstub.Number(v[i].EventState))
-			require.Equal(t, cstub.PatternBytes(i+2, byte(i)), v[i].ATR[:v[i].ATRLen])
+			require.EqualValues(t, i+2, v[i].ATRLen)
+			want := append(cstub.PatternBytes(i+2, byte(i)), bytes.Repeat([]byte{0xEE}, 36-i-2)...)
+			require.Equal(t, want, v[i].ATR[:])
 		}
 	})
 }

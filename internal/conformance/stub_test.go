@@ -57,6 +57,9 @@ type stub struct {
 	failures
 	filled bool           // buffers are overwritten behind the answer
 	calls  []atomic.Int64 // of each function, those that only a library of Windows has too
+
+	windows bool // the library is one of Windows
+	atrSize int  // of a reader state
 }
 
 func newStub(t *testing.T, b *concrete) *stub {
@@ -64,6 +67,12 @@ func newStub(t *testing.T, b *concrete) *stub {
 	s := &stub{b: b, calls: make([]atomic.Int64, int(cstub.FuncStringifyError)+1+len(cstub.WindowsFunctions))}
 	s.set(cstub.Reset())
 	s.failures.require(t)
+	s.atrSize = 33
+	counters, err := cstub.ParseCounters(s.text(t, cstub.AttrCounters))
+	require.NoError(t, err)
+	if _, s.windows = counters[cstub.WindowsFunctions[0].Name]; s.windows {
+		s.atrSize = 36
+	}
 	return s
 }
 
@@ -337,20 +346,26 @@ func (v *session) setAttribOnStack(r *rand.Rand) {
 	v.check(winscard.Success, v.b.SetAttrib(v.card, cstub.AttrPattern+7, value[:]), "SetAttrib")
 }
 
-// stubState is a state that the library recognises by its name, and what it
-// makes of it.
-func stubState(r *rand.Rand) winscard.ReaderState {
+// state is one that the library recognises by its name, as long as it is what it was.
+func (s *stub) state(r *rand.Rand) winscard.ReaderState {
 	number := r.IntN(90)
-	current := r.Uint32() &^ uint32(winscard.StateIgnore)
-	length := 0
-	if r.IntN(3) > 0 {
-		length = 40 + r.IntN(cstub.MaxName-40)
-	}
-	return winscard.ReaderState{
-		Reader:       cstub.StateName(number, current, length),
-		CurrentState: current,
+	state := winscard.ReaderState{
+		CurrentState: r.Uint32() &^ uint32(winscard.StateIgnore),
 		EventState:   r.Uint32(),
+		ATRLen:       r.Uint32N(uint32(s.atrSize) + 1),
 	}
+	for i := range s.atrSize {
+		state.ATR[i] = byte(r.Uint32())
+	}
+	switch r.IntN(4) {
+	case 0:
+		state.Reader = cstub.StateName(number, state.CurrentState, 0)
+	case 1:
+		state.Reader = cstub.StateName(number, state.CurrentState, 40+r.IntN(cstub.MaxName-40))
+	default:
+		state.Reader = cstub.WholeStateName(number, state.CurrentState, state.EventState, state.ATRLen, state.ATR[:s.atrSize])
+	}
+	return state
 }
 
 func (v *session) isState(before, after *winscard.ReaderState) {
@@ -364,15 +379,17 @@ func (v *session) isState(before, after *winscard.ReaderState) {
 	if want := cstub.EventState(number, before.CurrentState); after.EventState != want {
 		v.add("GetStatusChange: %q: %#x, want %#x", before.Reader, after.EventState, want)
 	}
-	if !bytes.Equal(after.ATR[:after.ATRLen], cstub.ATR(number)) {
-		v.add("GetStatusChange: %q: ATR % x", before.Reader, after.ATR[:after.ATRLen])
+	// The library fills what the ATR leaves.
+	want := append(cstub.ATR(number), bytes.Repeat([]byte{0xEE}, v.atrSize)...)[:v.atrSize]
+	if int(after.ATRLen) != len(cstub.ATR(number)) || !bytes.Equal(after.ATR[:v.atrSize], want) {
+		v.add("GetStatusChange: %q: %d bytes of ATR % x", before.Reader, after.ATRLen, after.ATR)
 	}
 }
 
 func (v *session) getStatusChange(r *rand.Rand) {
 	states := make([]winscard.ReaderState, 1+r.IntN(40))
 	for i := range states {
-		states[i] = stubState(r)
+		states[i] = v.state(r)
 	}
 	before := slices.Clone(states)
 	v.called(cstub.FuncGetStatusChange)
@@ -386,7 +403,7 @@ func (v *session) getStatusChange(r *rand.Rand) {
 func (v *session) statesOnStack(r *rand.Rand) {
 	var states [3]winscard.ReaderState
 	for i := range states {
-		states[i] = stubState(r)
+		states[i] = v.state(r)
 	}
 	before := states
 	v.called(cstub.FuncGetStatusChange)
@@ -505,7 +522,7 @@ func stubWaiters(t *testing.T, b *concrete) {
 			deepen(r.IntN(100), func() {
 				states := make([]winscard.ReaderState, 5)
 				for j := range states {
-					states[j] = stubState(r)
+					states[j] = s.state(r)
 				}
 				rc = b.GetStatusChange(ctxs[i], cstub.TimeoutWait, states)
 			})

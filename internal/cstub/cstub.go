@@ -35,10 +35,12 @@
 //	Stub Reader NN *Ünïcödé 読取 😀
 //	Stub Reader NN =XXXXXXXX
 //	Stub Reader NN =XXXXXXXX #LLL#xyz...
+//	Stub Reader NN =XXXXXXXX /HHHHHHHH
 //
 // LLL is the length of the whole name and the text after it a pattern;
-// XXXXXXXX is what dwCurrentState must be in SCardGetStatusChange. See
-// [CheckedName] and [StateName].
+// XXXXXXXX is what dwCurrentState must be in SCardGetStatusChange, and HHHHHHHH
+// the hash of all else that is passed in. See [CheckedName], [StateName] and
+// [WholeStateName].
 //
 // NN decides the rest: NN%4 == 3 has no card; even numbers prefer T=0 and odd
 // ones T=1; [ATR], [EventState], [StatusState] and
@@ -76,6 +78,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -517,6 +520,16 @@ func StateName(number int, state uint32, length int) string {
 		return name
 	}
 	return pad(name, number, length)
+}
+
+// WholeStateName is a [ForeignName] for SCardGetStatusChange which requires of
+// dwCurrentState, dwEventState, cbAtr and all bytes of rgbAtr, of which a
+// platform has 33 or 36, to be these.
+func WholeStateName(number int, current, event, atrLen uint32, atr []byte) string {
+	h := fnv.New32a()
+	h.Write(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, event), atrLen))
+	h.Write(atr)
+	return fmt.Sprintf("%s =%08X /%08X", ForeignName(number), current, h.Sum32())
 }
 
 func pad(head string, number, length int) string {

@@ -770,6 +770,19 @@ func TestWrongCalls(t *testing.T) {
 			return l.call("Status", a...)
 		}
 	}
+	atr := cstub.PatternBytes(33, 5)
+	wholeName := cstub.WholeStateName(7, 0xBEEE, 0xCAFE, 12, atr)
+	whole := func(change func(s uintptr)) func() uint32 {
+		return func() uint32 {
+			s := l.states([]uintptr{l.str(wholeName)}, 0xBEEE)
+			l.put(s+offEvent, 0xCAFE)
+			l.put(s+offCbATR, 12)
+			copy(memory(s+offATR, 33), atr)
+			change(s)
+			return l.call("GetStatusChange", ctx, 0, s, 1)
+		}
+	}
+	require.Equal(t, success, whole(func(uintptr) {})(), "with nothing wrong")
 	null := func() uintptr { return 0 }
 	crooked := func() uintptr { return l.buf(32) + 1 }
 	good := cstub.Command(cstub.Echo, 40, 0, 3)
@@ -807,6 +820,9 @@ func TestWrongCalls(t *testing.T) {
 		{"SCardConnect: szReader: no NUL at its end at byte 50", name(change(checked, 17, '5'))},
 		{"SCardConnect: szReader: state ends too early", name(stated[:20])},
 		{"SCardConnect: szReader: state is not 8 upper-case", name(change(stated, 20, 'x'))},
+		{"SCardConnect: szReader: hash ends too early", name(wholeName[:len(wholeName)-1])},
+		{"SCardConnect: szReader: hash is not 8 upper-case", name(change(wholeName, len(wholeName)-1, 'x'))},
+		{"SCardConnect: szReader: no NUL at its end", name(wholeName + "0")},
 		{"SCardConnect: szReader: the plug-and-play reader", name(`\\?PnP?\Notification`)},
 		{"SCardConnect: szReader: not a known name at byte 6", name(`\\?PnPX\Notification`)},
 		{"SCardConnect: dwShareMode: 0x4 is not in 1..3", func() uint32 { return l.call("Connect", ctx, l.str(cstub.Name(0)), 4, 3, l.word(0), l.word(0)) }},
@@ -844,6 +860,11 @@ func TestWrongCalls(t *testing.T) {
 		{"SCardGetStatusChange: rgReaderStates[1].szReader: ends too early at byte 0", states(func(s uintptr) { l.put(s, l.str("")) })},
 		{"SCardGetStatusChange: rgReaderStates[1].szReader: corrupted at byte 59", states(func(s uintptr) { l.put(s, l.str(change(checked, 59, 0x55))) })},
 		{"SCardGetStatusChange: rgReaderStates[1].dwCurrentState: 0xbeee, want 0xbeef", states(func(s uintptr) { l.put(s+offState, 0xBEEE) })},
+		{"SCardGetStatusChange: rgReaderStates[1].pvUserData: not NULL", states(func(s uintptr) { l.put(s+word, s) })},
+		{"SCardGetStatusChange: rgReaderStates[0]: dwEventState 0xcaff, cbAtr 12 and rgbAtr have", whole(func(s uintptr) { l.put(s+offEvent, 0xCAFF) })},
+		{"SCardGetStatusChange: rgReaderStates[0]: dwEventState 0xcafe, cbAtr 13 and rgbAtr have", whole(func(s uintptr) { l.put(s+offCbATR, 13) })},
+		{"SCardGetStatusChange: rgReaderStates[0]: dwEventState 0xcafe, cbAtr 12 and rgbAtr have", whole(func(s uintptr) { memory(s+offATR, 33)[32]++ })},
+		{"SCardGetStatusChange: rgReaderStates[0]: dwEventState 0xcafe, cbAtr 12 and rgbAtr have", whole(func(s uintptr) { memory(s+offATR, 33)[0]++ })},
 		{"SCardGetStatusChange: rgReaderStates[1].cbAtr: 0x22 is not in 0..33", states(func(s uintptr) { l.put(s+offCbATR, 34) })},
 
 		{"SCardControl: cbSendLength: 0x7fffffff is not", control(func(a []uintptr) { a[3] = math.MaxInt32 })},
@@ -909,6 +930,7 @@ func TestWrongCalls(t *testing.T) {
 			}},
 			{"SCardGetStatusChange: dwTimeout: 0xffffffffffffffff has more than 32 bits", func() uint32 { return l.call("GetStatusChange", ctx, ^uintptr(0), 0, 0) }},
 			{"SCardGetStatusChange: rgReaderStates[1].dwCurrentState: 0x8000000000000000 has more", states(func(s uintptr) { l.put(s+offState, big) })},
+			{"SCardGetStatusChange: rgReaderStates[1].dwEventState: 0x8000000000000000 has more", states(func(s uintptr) { l.put(s+offEvent, big) })},
 			{"SCardControl: dwControlCode: 0x8000000000000000 has more", control(func(a []uintptr) { a[1] = big })},
 			{"SCardGetAttrib: dwAttrId: 0x8000000000000000 has more", func() uint32 { return l.call("GetAttrib", card, big, 0, l.word(0)) }},
 			{"SCardSetAttrib: dwAttrId: 0x8000000000000000 has more", func() uint32 { return l.call("SetAttrib", card, big, l.buf(8), 1) }},

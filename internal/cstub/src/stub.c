@@ -514,13 +514,15 @@ static void close_card(enum fn f, int slot)
  *	Stub Reader NN
  *	Stub Reader NN *FOREIGN
  *	Stub Reader NN =XXXXXXXX
+ *	Stub Reader NN =XXXXXXXX /HHHHHHHH
  *	Stub Reader NN #LLL#xyz...
  *	Stub Reader NN =XXXXXXXX #LLL#xyz...
  *
  * NN is the reader's number. XXXXXXXX is what dwCurrentState must be in
- * SCardGetStatusChange. LLL is the length of the whole name in bytes, and byte
- * i of the text after it is 'a' + (i + NN) % 26: such a name proves that it
- * arrived whole.
+ * SCardGetStatusChange, and HHHHHHHH the hash of what else the caller passes,
+ * see hash_of. LLL is the length of the whole name in bytes, and byte i of the
+ * text after it is 'a' + (i + NN) % 26: such a name proves that it arrived
+ * whole. FOREIGN may stand before a state, too.
  */
 
 #define NAME_PREFIX T("Stub Reader ")
@@ -535,8 +537,8 @@ struct name {
 	int number; /* -1: the plug-and-play pseudo reader */
 	size_t length;
 	bool checked; /* carries a pattern or a length: accepted without being listed */
-	bool has_state;
-	uint32_t state;
+	bool has_state, has_hash;
+	uint32_t state, hash;
 };
 
 /* Escapes the head of a name for a failure's text. It stops at the first NUL,
@@ -652,6 +654,19 @@ static const char *parse_name(const stub_char *s, struct name *out, size_t *at)
 		if (!hex8(text, &out->state))
 			return "state is not 8 upper-case hexadecimal digits";
 		out->has_state = out->checked = true;
+	}
+	if (s[i] == ' ' && s[i + 1] == '/') {
+		stub_char text[8];
+		i += 2;
+		for (int k = 0; k < 8; k++, i++) {
+			*at = i;
+			if (s[i] == '\0')
+				return "hash ends too early";
+			text[k] = s[i];
+		}
+		if (!hex8(text, &out->hash))
+			return "hash is not 8 upper-case hexadecimal digits";
+		out->has_hash = out->checked = true;
 	}
 	if (s[i] == ' ' && s[i + 1] == '#') {
 		i += 2;
@@ -1155,14 +1170,32 @@ STUB_API LONG STUB_CALL SCardStatus(SCARDHANDLE hCard, stub_char *mszReaderName,
 	return rc;
 }
 
+/* hash_of is the FNV-1a hash of what a caller passes in a state but for its pointers and dwCurrentState, in
+ * little-endian. */
+static uint32_t hash_of(const SCARD_READERSTATE *s)
+{
+	unsigned char head[8];
+	for (int i = 0; i < 4; i++) {
+		head[i] = (unsigned char)(s->dwEventState >> 8 * i);
+		head[4 + i] = (unsigned char)(s->cbAtr >> 8 * i);
+	}
+	uint32_t hash = 0x811C9DC5u;
+	for (size_t i = 0; i < sizeof head; i++)
+		hash = (hash ^ head[i]) * 0x01000193u;
+	for (size_t i = 0; i < sizeof s->rgbAtr; i++)
+		hash = (hash ^ s->rgbAtr[i]) * 0x01000193u;
+	return hash;
+}
+
 /* state_ok checks one reader state. It runs again after a wait, for names must
  * stay valid to its end. */
 static bool state_ok(enum fn f, const SCARD_READERSTATE *s, unsigned i, struct name *name)
 {
 	/* The texts below are only worth their time when something is wrong. */
 	size_t at;
-	if (s->szReader != NULL && parse_name(s->szReader, name, &at) == NULL && s->dwCurrentState <= 0xFFFFFFFFu &&
-		(!name->has_state || s->dwCurrentState == name->state) && s->cbAtr <= sizeof s->rgbAtr)
+	if (s->szReader != NULL && parse_name(s->szReader, name, &at) == NULL && s->pvUserData == NULL &&
+		s->dwCurrentState <= 0xFFFFFFFFu && (!name->has_state || s->dwCurrentState == name->state) &&
+		s->dwEventState <= 0xFFFFFFFFu && s->cbAtr <= sizeof s->rgbAtr && (!name->has_hash || hash_of(s) == name->hash))
 		return true;
 
 	char arg[48];
@@ -1176,8 +1209,21 @@ static bool state_ok(enum fn f, const SCARD_READERSTATE *s, unsigned i, struct n
 		failed(f, arg, "0x%llx, want 0x%llx", U64(s->dwCurrentState), U64(name->state));
 		return false;
 	}
+	snprintf(arg, sizeof arg, "rgReaderStates[%u].pvUserData", i);
+	if (s->pvUserData != NULL) {
+		failed(f, arg, "not NULL");
+		return false;
+	}
+	snprintf(arg, sizeof arg, "rgReaderStates[%u].dwEventState", i);
+	if (!dword_ok(f, arg, s->dwEventState))
+		return false;
 	snprintf(arg, sizeof arg, "rgReaderStates[%u].cbAtr", i);
-	return range_ok(f, arg, s->cbAtr, 0, sizeof s->rgbAtr);
+	if (!range_ok(f, arg, s->cbAtr, 0, sizeof s->rgbAtr))
+		return false;
+	snprintf(arg, sizeof arg, "rgReaderStates[%u]", i);
+	failed(f, arg, "dwEventState 0x%llx, cbAtr %llu and rgbAtr have the hash 0x%08lx, want 0x%08lx", U64(s->dwEventState),
+		U64(s->cbAtr), (unsigned long)hash_of(s), (unsigned long)name->hash);
+	return false;
 }
 
 static bool state_changed(const SCARD_READERSTATE *s, const struct name *name)
@@ -1982,6 +2028,9 @@ static void record_states(enum fn f, const SCARD_READERSTATE *s, uint64_t n)
 	for (unsigned i = 0; i < n; i++) {
 		record_units(f, "szReader", s[i].szReader, text_length(s[i].szReader));
 		record_number(f, "dwCurrentState", s[i].dwCurrentState);
+		record_number(f, "dwEventState", s[i].dwEventState);
+		record_number(f, "cbAtr", s[i].cbAtr);
+		record_bytes(f, "rgbAtr", s[i].rgbAtr, sizeof s[i].rgbAtr);
 	}
 }
 
