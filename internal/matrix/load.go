@@ -110,9 +110,9 @@ func (w *world) share(p *packages.Package, shared map[*packages.Package]*package
 		p.CompiledGoFiles = p.GoFiles
 	}
 	var key strings.Builder
-	fmt.Fprintln(&key, p.ID, p.CompiledGoFiles)
+	fmt.Fprintln(&key, p.ID, p.CompiledGoFiles, p.OtherFiles) // the folder's other files are ignored
 	if p.Module != nil {
-		fmt.Fprintln(&key, p.Module.GoVersion, p.OtherFiles, p.IgnoredFiles)
+		fmt.Fprintln(&key, p.Module.GoVersion)
 	}
 	for _, path := range slices.Sorted(maps.Keys(p.Imports)) {
 		p.Imports[path] = w.share(p.Imports[path], shared)

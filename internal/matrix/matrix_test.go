@@ -67,7 +67,7 @@ func Fatalf(format string, args ...any) {
 		"large/large_386.go":     "package large\n\nvar _ int = 1 << 40\n",
 		"syntax/s_windows.go":    "package syntax\n\nvar x = 1 2\n",
 		"import/i_windows.go":    "package imports\n\nimport _ \"example.com/m/nothing\"\n",
-		"test/t_windows_test.go": "package test\n\nimport \"testing\"\n\nfunc TestX(*testing.B) {}\n",
+		"test/t_windows_test.go": "package test\n\nfunc TestX(int) {}\n",
 		"tag/tag_386.go":         "//go:build !no\n\npackage tag\n\n//go:build yes\n",
 		"lost/lost_arm64.go": `package lost
 
@@ -106,7 +106,7 @@ func lost(ctx context.Context, fails, returns bool) {
 			`missing/m_386\.go:3:9: undefined: undefined`,
 			`syntax/s_windows\.go:3:11: expected .*`,
 			`tag/tag_386\.go:5:1: misplaced //go:build.* \(buildtag\)`,
-			`test/t_windows_test\.go:5:1: wrong signature for TestX.*`,
+			`test/t_windows_test\.go:3:1: wrong signature for TestX.*`,
 		},
 	}
 	var runs []run
