@@ -73,7 +73,15 @@ func TestChangedHeaders(t *testing.T) {
 				return text + "\n#define SCARD_STATE_LEVITATING 0x4000\n"
 			}
 			return text
-		}, "the headers define what the spec does not have: SCARD_STATE_LEVITATING"},
+		}, "the headers define what the spec does not have of them: SCARD_STATE_LEVITATING"},
+		"added, as on another platform": {func(file, text string) string {
+			if file == "pcsclite.h" {
+				return text + "\n#define SCARD_E_PIN_CACHE_EXPIRED 0x80100099\n#define SCARD_READER_TYPE_USB 0x99\n" +
+					"#define SCARD_PROTOCOL_OPTIMAL 0x77\n#define SCARD_ALL_READERS \"all\"\n"
+			}
+			return text
+		}, "the headers define what the spec does not have of them: " +
+			"SCARD_ALL_READERS, SCARD_E_PIN_CACHE_EXPIRED, SCARD_PROTOCOL_OPTIMAL, SCARD_READER_TYPE_USB"},
 		"removed":   {replace("#define FEATURE_CCID_ESC_COMMAND", "#define FEATURE_SOMETHING_ELSE"), "FEATURE_CCID_ESC_COMMAND"},
 		"width":     {replace("typedef unsigned long DWORD;", "typedef unsigned short DWORD;"), "spec/types.yaml: DWORD: size"},
 		"prototype": {replace("PCSC_API LONG SCardCancel(SCARDCONTEXT hContext);", "PCSC_API LONG SCardCancel(SCARDCONTEXT *hContext);"), "SCardCancel; // spec/functions.yaml: SCardCancel"},
