@@ -71,10 +71,24 @@ func TestWrongSpecDoesNotCompile(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(s *spec.Spec)
 		want   string
+		target int // of cTargets
 	}{
+		"string": {
+			func(s *spec.Spec) {
+				for _, v := range s.Group("Names").Values {
+					if v.Name == "SCARD_LOCAL_READERS" {
+						text := *v.String + "s"
+						v.String = &text
+					}
+				}
+			},
+			"spec/constants.yaml: SCARD_LOCAL_READERS: value",
+			1,
+		},
 		"code": {
 			func(s *spec.Spec) { s.Code("SCARD_E_TIMEOUT").Value.Default = value("0x80100035", 0x80100035) },
 			"spec/errors.yaml: SCARD_E_TIMEOUT: value",
+			0,
 		},
 		"constant": {
 			func(s *spec.Spec) {
@@ -85,10 +99,12 @@ func TestWrongSpecDoesNotCompile(t *testing.T) {
 				}
 			},
 			"spec/constants.yaml: SCARD_SHARE_DIRECT: value",
+			0,
 		},
 		"attribute": {
 			func(s *spec.Spec) { s.Attributes[0].Tag = value("0x7777", 0x7777) },
 			"spec/attributes.yaml: SCARD_ATTR_",
+			0,
 		},
 		"width": {
 			func(s *spec.Spec) {
@@ -96,6 +112,7 @@ func TestWrongSpecDoesNotCompile(t *testing.T) {
 				s.Scalar("DWORD").C = &spec.PerPlatform[string]{Default: &u16}
 			},
 			"spec/types.yaml: DWORD: size",
+			0,
 		},
 		"array": {
 			func(s *spec.Spec) {
@@ -106,6 +123,7 @@ func TestWrongSpecDoesNotCompile(t *testing.T) {
 				}
 			},
 			"spec/types.yaml: SCARD_READERSTATE.rgbAtr: size",
+			0,
 		},
 		"offset": {
 			func(s *spec.Spec) {
@@ -113,10 +131,12 @@ func TestWrongSpecDoesNotCompile(t *testing.T) {
 				f[2], f[3] = f[3], f[2]
 			},
 			"spec/types.yaml: SCARD_READERSTATE.dwCurrentState: offset",
+			0,
 		},
 		"pack": {
 			func(s *spec.Spec) { one := 2; s.Struct("SCARD_READERSTATE").Pack = &one },
 			"spec/types.yaml: SCARD_READERSTATE: size",
+			0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +145,8 @@ func TestWrongSpecDoesNotCompile(t *testing.T) {
 			test.change(s)
 			m, err := Resolve(s)
 			require.NoError(t, err)
-			out, err := compilePreamble(t, m, "pcsclite", "gcc", "libpcsclite")
+			c := cTargets[test.target]
+			out, err := compilePreamble(t, m, c.platform, c.cc, c.pkg)
 			require.Error(t, err)
 			require.Contains(t, out, test.want)
 		})

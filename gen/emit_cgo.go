@@ -207,6 +207,10 @@ func (c *cgoEmitter) structName(s *Struct) string {
 //	_Static_assert((uint32_t)(SCARD_E_TIMEOUT) == 0x8010000Au, "spec/errors.yaml: SCARD_E_TIMEOUT: value");
 func (c *cgoEmitter) assertConstants() {
 	for _, n := range c.model.Constants() {
+		if n.Str != nil {
+			c.assertString(n)
+			continue
+		}
 		v, ok := n.Native[c.platform.Name]
 		if !ok {
 			continue
@@ -218,6 +222,25 @@ func (c *cgoEmitter) assertConstants() {
 		if n.Guard[c.platform.Name] {
 			c.printf("#endif\n")
 		}
+	}
+}
+
+// assertString emits, for a string that the platform's headers define:
+//
+//	_Static_assert(__builtin_strcmp(SCARD_ALL_READERS, "SCard$AllReaders") == 0, "spec/constants.yaml: SCARD_ALL_READERS: value");
+//
+// What follows the first NUL is not part of the value. With UNICODE, under which the strings are of wide characters and
+// some numbers others, nothing of this compiles; no backend is built with it.
+func (c *cgoEmitter) assertString(n *Named) {
+	if !n.Headers[c.platform.Name] {
+		return
+	}
+	if n.Guard[c.platform.Name] {
+		c.printf("#ifdef %s\n", n.Name)
+	}
+	c.assert(fmt.Sprintf("__builtin_strcmp(%s, %q) == 0", n.Name, *n.Str), n.File, n.Name, "value")
+	if n.Guard[c.platform.Name] {
+		c.printf("#endif\n")
 	}
 }
 

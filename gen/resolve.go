@@ -284,9 +284,12 @@ func (r *resolver) named(name, goName, doc string, value *spec.PerPlatform[spec.
 		if nv, has := native.For(p.Name); has {
 			v, ok = nv, true
 		}
-		if ok && has[p.Name] {
+		if !has[p.Name] {
+			continue
+		}
+		_, n.Guard[p.Name] = since.For(p.Name)
+		if ok {
 			n.Native[p.Name] = v
-			_, n.Guard[p.Name] = since.For(p.Name)
 		}
 	}
 	return n

@@ -81,6 +81,10 @@ _Static_assert((uint32_t)(MAXIMUM_ATTR_STRING_LENGTH) == 32u, "spec/constants.ya
 _Static_assert((uint32_t)(SCARD_ATR_LENGTH) == 33u, "spec/constants.yaml: SCARD_ATR_LENGTH: value");
 _Static_assert((uint32_t)(SCARD_T1_MAX_IFS) == 254u, "spec/constants.yaml: SCARD_T1_MAX_IFS: value");
 _Static_assert((uint32_t)(INFINITE) == 0xFFFFFFFFu, "spec/constants.yaml: INFINITE: value");
+_Static_assert(__builtin_strcmp(SCARD_ALL_READERS, "SCard$AllReaders") == 0, "spec/constants.yaml: SCARD_ALL_READERS: value");
+_Static_assert(__builtin_strcmp(SCARD_DEFAULT_READERS, "SCard$DefaultReaders") == 0, "spec/constants.yaml: SCARD_DEFAULT_READERS: value");
+_Static_assert(__builtin_strcmp(SCARD_LOCAL_READERS, "SCard$LocalReaders") == 0, "spec/constants.yaml: SCARD_LOCAL_READERS: value");
+_Static_assert(__builtin_strcmp(SCARD_SYSTEM_READERS, "SCard$SystemReaders") == 0, "spec/constants.yaml: SCARD_SYSTEM_READERS: value");
 _Static_assert((uint32_t)(SCARD_POWER_DOWN) == 0u, "spec/constants.yaml: SCARD_POWER_DOWN: value");
 _Static_assert((uint32_t)(SCARD_COLD_RESET) == 1u, "spec/constants.yaml: SCARD_COLD_RESET: value");
 _Static_assert((uint32_t)(SCARD_WARM_RESET) == 2u, "spec/constants.yaml: SCARD_WARM_RESET: value");
