@@ -16,7 +16,7 @@ func emitReference(m *Model) ([]File, error) {
 		sources     []string
 	}{
 		{"functions", "Functions", (*page).functions, []string{"functions", "platforms"}},
-		{"constants", "Constants", (*page).constants, []string{"constants", "platforms"}},
+		{"constants", "Constants", (*page).constants, []string{"constants", "errors", "attributes", "features", "platforms"}},
 		{"errors", "Return codes", (*page).errors, []string{"errors", "platforms"}},
 		{"attributes", "Reader attributes", (*page).attributes, []string{"attributes", "platforms"}},
 		{"features", "Control codes and PC/SC part 10", (*page).features, []string{"features", "platforms"}},
@@ -87,27 +87,49 @@ func (p *page) each(cell func(*Platform) string) (cells []string) {
 func code(s string) string { return "`" + s + "`" }
 
 func (p *page) functions() {
-	p.printf("\nEach cell is the symbol that the backends use. A function that a platform lacks gives an error that is\n" +
-		"`errors.ErrUnsupported` there; one that may be missing gives it where it is.\n")
+	p.printf("\nEach cell is the symbol that the backends use, and the first version of the platform that has it, where its manual\n" +
+		"names one. A function that a platform lacks gives an error that is `errors.ErrUnsupported` there; one that may be\n" +
+		"missing gives it where it is. What is not in package pcsc is in winscard.Backend alone.\n")
 	var rows [][]string
 	for _, f := range p.model.Functions {
 		row := append([]string{code(f.Name)}, p.each(func(pl *Platform) string {
 			symbol, ok := f.Symbols[pl.Name]
-			switch {
-			case !ok:
+			if !ok {
 				return "no"
-			case f.Optional:
-				return code(symbol) + ", may be missing"
 			}
-			return code(symbol)
+			cell := code(symbol)
+			if since, ok := f.Since.For(pl.Name); ok {
+				cell += ", since " + since
+			}
+			if f.Optional {
+				cell += ", may be missing"
+			}
+			return cell
 		})...)
-		blocks := ""
-		if f.Blocking {
-			blocks = "yes"
-		}
-		rows = append(rows, append(row, blocks, f.Doc))
+		rows = append(rows, append(row, yes(f.API != "none"), yes(f.Blocking), f.Doc))
 	}
-	p.table(slices.Concat([]string{"function"}, p.titles(), []string{"can block", "what it does"}), rows)
+	p.table(slices.Concat([]string{"function"}, p.titles(), []string{"in package pcsc", "can block", "what it does"}), rows)
+
+	var unbound [][]string
+	for _, pl := range p.model.Platforms {
+		for _, l := range pl.Libraries {
+			for _, u := range l.Unbound {
+				unbound = append(unbound, []string{code(u.Name), pl.Title, u.Doc})
+			}
+		}
+	}
+	slices.SortFunc(unbound, slices.Compare)
+	if unbound != nil {
+		p.printf("\n## Symbols that no function is for\n")
+		p.table([]string{"symbol", "platform", "what it is, and why"}, unbound)
+	}
+}
+
+func yes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
 }
 
 // values makes the row of a constant: its value on each platform, and what the headers say of it.
@@ -138,19 +160,42 @@ func (p *page) native(n *Named) []string {
 	})...)
 }
 
+// together makes one cell of those of a row of native: the value, and where there are several, whose each is.
+func (p *page) together(row []string) string {
+	cells := row[2:]
+	if len(slices.Compact(slices.Clone(cells))) == 1 {
+		return cells[0]
+	}
+	var all []string
+	for i, cell := range cells {
+		if slices.Contains(cells[:i], cell) {
+			continue
+		}
+		var titles []string
+		for j, pl := range p.model.Platforms {
+			if cells[j] == cell {
+				titles = append(titles, pl.Title)
+			}
+		}
+		all = append(all, cell+" ("+strings.Join(titles, ", ")+")")
+	}
+	return strings.Join(all, "; ")
+}
+
 func (p *page) constants() {
 	columns := slices.Concat([]string{"C", "Go"}, p.titles())
 	var differ [][]string
-	for _, g := range p.model.Groups {
-		for _, n := range g.Values {
-			row := p.native(n)
-			if len(slices.Compact(slices.Clone(row[2:]))) > 1 {
-				differ = append(differ, row)
-			}
+	for _, n := range p.model.Constants() {
+		row := p.native(n)
+		if len(slices.Compact(slices.Clone(row[2:]))) > 1 {
+			differ = append(differ, row)
 		}
 	}
-	p.printf("\n## What differs\n")
+	p.printf("\n## What differs\n\nOf all constants, with [return codes](errors.md), [attributes](attributes.md), and [control codes and features](features.md).\n")
 	p.table(columns, differ)
+	if p.model.CtlCode != nil {
+		p.printf("\n%s\n", p.model.CtlCode.Doc)
+	}
 	for _, g := range p.model.Groups {
 		p.printf("\n## %s\n\n%s\n", g.Name, g.Doc)
 		var rows [][]string
@@ -166,8 +211,7 @@ func (p *page) errors() {
 	var rows [][]string
 	for _, c := range p.model.Codes {
 		row := p.native(&c.Named)
-		cells := slices.Compact(slices.Clone(row[2:]))
-		rows = append(rows, []string{row[0], row[1], strings.Join(cells, "; "), c.Text, c.Hint})
+		rows = append(rows, []string{row[0], row[1], p.together(row), c.Text, c.Hint})
 	}
 	p.table([]string{"C", "Go", "value", "meaning", "what to do"}, rows)
 }
@@ -180,7 +224,7 @@ func (p *page) attributes() {
 		if a.Unit != "" {
 			unit += ", " + a.Unit
 		}
-		rows = append(rows, []string{row[0], row[1], strings.Join(slices.Compact(slices.Clone(row[2:])), "; "), unit, a.Doc})
+		rows = append(rows, []string{row[0], row[1], p.together(row), unit, a.Doc})
 	}
 	p.table([]string{"C", "Go", "value", "type", "what it is"}, rows)
 }
