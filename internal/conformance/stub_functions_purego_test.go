@@ -25,7 +25,8 @@ const (
 )
 
 // TestStubFunctions calls what Windows alone has. On Linux it runs in a process that is built with the backend and the
-// constants of Windows in place of its own, on an ELF library that has the layouts of Windows.
+// constants of Windows in place of its own, on an ELF library that has the layouts of Windows, after TestStub, which
+// calls there what every system has.
 func TestStubFunctions(t *testing.T) {
 	library := os.Getenv(windowsEnv)
 	switch {
@@ -72,10 +73,12 @@ func asWindows(t *testing.T) {
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-	cmd := exec.Command("go", "test", "-overlay", file, "-count=1", "-run=^TestStubFunctions$", "-v", ".")
+	cmd := exec.Command("go", "test", "-overlay", file, "-count=1", "-run=^(TestStub|TestStubFunctions)$", "-v", ".")
+	library := cstub.BuildWindows(t)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0",
-		windowsEnv+"="+cstub.BuildWindows(t), oldWindowsEnv+"="+cstub.BuildOldWindows(t))
+		cstub.LibraryEnv+"="+library, windowsEnv+"="+library, oldWindowsEnv+"="+cstub.BuildOldWindows(t))
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--- PASS: TestStub/FullCapacity")
 	require.Contains(t, string(out), "--- PASS: TestStubFunctions/IntroduceCardType")
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -117,6 +116,7 @@ type session struct {
 	name   string
 }
 
+// session opens a session with a reader whose name has that length, or, if it is odd, is foreign.
 func (s *stub) session(number, length int) *session {
 	// The name is made here and now: nobody else keeps it alive.
 	v := &session{stub: s, number: number}
@@ -128,6 +128,9 @@ func (s *stub) session(number, length int) *session {
 	}
 	s.called(cstub.FuncConnect)
 	v.name = cstub.CheckedName(number, length)
+	if length%2 == 1 {
+		v.name = cstub.ForeignName(number)
+	}
 	var protocol uint32
 	v.card, protocol, rc = s.b.Connect(v.ctx, clone(v.name), shared, anyT)
 	if !s.check(winscard.Success, rc, "Connect") {
@@ -149,6 +152,7 @@ func (v *session) close() {
 func stubCalls(t *testing.T, b *concrete, rounds int, configure func(*stub)) {
 	watch(t)
 	s := newStub(t, b)
+	s.set(cstub.ForeignReaders(2))
 	if configure != nil {
 		configure(s)
 		s.filled = strings.HasSuffix(t.Name(), "FullCapacity")
@@ -185,11 +189,12 @@ func stubCalls(t *testing.T, b *concrete, rounds int, configure func(*stub)) {
 // stubTable are calls of all functions.
 var stubTable = []func(*session, *rand.Rand){
 	(*session).transmit, (*session).transmit, (*session).transmitOnStack, (*session).transmitShort,
-	(*session).control, (*session).controlOnStack, (*session).controlNothing,
-	(*session).status, (*session).statusOnStack,
-	(*session).getAttrib, (*session).getAttribOnStack, (*session).setAttrib, (*session).setAttribOnStack,
+	(*session).control, (*session).controlOnStack, (*session).controlNothing, (*session).controlShort,
+	(*session).status, (*session).statusOnStack, (*session).statusShort, (*session).statusShort,
+	(*session).getAttrib, (*session).getAttribOnStack, (*session).getAttribShort,
+	(*session).setAttrib, (*session).setAttribOnStack,
 	(*session).getStatusChange, (*session).getStatusChange, (*session).statesOnStack,
-	(*session).listReaders, (*session).listReaders, (*session).listGroups,
+	(*session).listReaders, (*session).listReaders, (*session).listGroups, (*session).listShort, (*session).listShort,
 	(*session).connect, (*session).connectOnStack, (*session).reconnect,
 	(*session).transaction, (*session).others,
 }
@@ -289,7 +294,11 @@ func (v *session) isStatus(name, atr []byte, n int, st, protocol uint32, atrLen 
 	if got := strings.TrimRight(string(name[:n]), "\x00"); got != v.name {
 		v.add("Status: %q, want %q", got, v.name)
 	}
-	if want := cstub.StatusState(v.number); st != want {
+	want := cstub.StatusState(v.number)
+	if v.windows {
+		want &= 0xFFFF
+	}
+	if st != want {
 		v.add("Status: %#x, want %#x", st, want)
 	}
 	if protocol != v.protocol() || !bytes.Equal(atr[:atrLen], cstub.ATR(v.number)) {
@@ -420,19 +429,138 @@ func (v *session) listReaders(r *rand.Rand) {
 	case 1:
 		groups = []string{clone(winscard.DefaultReaders)}
 	case 2:
-		groups = []string{clone("Stub Group"), clone(winscard.AllReaders), clone(winscard.DefaultReaders)}
+		groups = []string{clone("Stub Group"), clone(winscard.AllReaders), clone(cstub.ReaderGroups()[2])}
 	}
-	buf := make([]byte, 100)
+	buf := make([]byte, 300)
 	v.called(cstub.FuncListReaders)
 	n, rc := v.b.ListReaders(v.ctx, groups, buf)
-	v.answered("ListReaders", rc, n, buf, []byte(cstub.Name(0)+"\x00"+cstub.Name(1)+"\x00\x00"))
+	v.answered("ListReaders", rc, n, buf, []byte(stubReaders))
 }
 
+// stubReaders are the names of the readers that are listed.
+var stubReaders = cstub.ForeignName(0) + "\x00" + cstub.ForeignName(1) + "\x00\x00"
+
 func (v *session) listGroups(*rand.Rand) {
-	var buf [100]byte
+	var buf [300]byte
 	v.called(cstub.FuncListReaderGroups)
 	n, rc := v.b.ListReaderGroups(v.ctx, buf[:])
-	v.answered("ListReaderGroups", rc, n, buf[:], []byte(strings.Join(cstub.ReaderGroups(), "\x00")+"\x00\x00"))
+	v.answered("ListReaderGroups", rc, n, buf[:], []byte(stubGroups))
+}
+
+var stubGroups = strings.Join(cstub.ReaderGroups(), "\x00") + "\x00\x00"
+
+// needed is what a text needs: as many units of the library, each of which asks for that many bytes.
+func (s *stub) needed(text string) (units, size int) {
+	if s.windows {
+		return len(cstub.Units(text)) / 2, 3
+	}
+	return len(text), 1
+}
+
+// short is a buffer with a guard behind it, which is seldom enough for an answer.
+type short struct {
+	*session
+	call        string
+	answer      []byte
+	units, size int
+	room        int
+	backing     []byte
+}
+
+func (v *session) short(r *rand.Rand, call string, answer []byte, units, size int) *short {
+	room := r.IntN(units*size + 1)
+	return &short{v, call, answer, units, size, room, bytes.Repeat([]byte{0x5A}, room+64)}
+}
+
+func (v *session) shortText(r *rand.Rand, call, text string) *short {
+	units, size := v.needed(text)
+	return v.short(r, call, []byte(text), units, size)
+}
+
+func (s *short) buf() []byte { return s.backing[:s.room] }
+
+// isNULL reports whether the buffer has no room for a unit: C is asked for the length then.
+func (s *short) isNULL() bool { return s.room < s.size }
+
+// code is what a call has to return, which knows that NULL asks for the length.
+func (s *short) code() winscard.Code {
+	if s.isNULL() || s.room >= s.units*s.size {
+		return winscard.Success
+	}
+	return winscard.ErrInsufficientBuffer
+}
+
+// check checks the length, the answer if there was room for it, and that what lies behind was left alone.
+func (s *short) check(rc winscard.Code, n int) {
+	switch {
+	case rc == winscard.Success && !s.isNULL():
+		if n != len(s.answer) || !bytes.Equal(s.buf()[:n], s.answer) {
+			s.add("%s: another answer, of %d bytes for %d", s.call, n, len(s.answer))
+		}
+	case n != s.units*s.size:
+		s.add("%s into %d bytes: needed %d, want %d", s.call, s.room, n, s.units*s.size)
+	}
+	if !bytes.Equal(s.backing[s.room:], bytes.Repeat([]byte{0x5A}, 64)) {
+		s.add("%s: wrote beyond the buffer of %d bytes", s.call, s.room)
+	}
+}
+
+func (v *session) listShort(r *rand.Rand) {
+	s := v.shortText(r, "ListReaders", stubReaders)
+	v.called(cstub.FuncListReaders)
+	n, rc := v.b.ListReaders(v.ctx, []string{"Stub Group", cstub.ReaderGroups()[2]}, s.buf())
+	if v.check(s.code(), rc, "ListReaders into a short buffer") {
+		s.check(rc, n)
+	}
+	s = v.shortText(r, "ListReaderGroups", stubGroups)
+	v.called(cstub.FuncListReaderGroups)
+	n, rc = v.b.ListReaderGroups(v.ctx, s.buf())
+	if v.check(s.code(), rc, "ListReaderGroups into a short buffer") {
+		s.check(rc, n)
+	}
+}
+
+// statusShort has two buffers, each of which may be too small, or NULL.
+func (v *session) statusShort(r *rand.Rand) {
+	name := v.shortText(r, "Status", v.name+"\x00")
+	if r.IntN(3) == 0 {
+		name.room = name.units * name.size
+		name.backing = bytes.Repeat([]byte{0x5A}, name.room+64)
+	}
+	atr := v.short(r, "Status", cstub.ATR(v.number), len(cstub.ATR(v.number)), 1)
+	v.called(cstub.FuncStatus)
+	n, _, protocol, atrLen, rc := v.b.Status(v.card, name.buf(), atr.buf())
+	if v.check(max(name.code(), atr.code()), rc, "Status into short buffers") {
+		name.check(rc, n)
+		atr.check(rc, atrLen)
+		if protocol != v.protocol() {
+			v.add("Status: protocol %d", protocol)
+		}
+	}
+}
+
+func (v *session) controlShort(r *rand.Rand) {
+	in := patterned(r)
+	room := r.IntN(len(in))
+	backing := bytes.Repeat([]byte{0x5A}, room+64)
+	v.called(cstub.FuncControl)
+	n, rc := v.b.Control(v.card, unknownControl, in, backing[:room])
+	if v.check(winscard.ErrInsufficientBuffer, rc, "Control into a short buffer") && n != len(in) {
+		v.add("Control: needed %d, want %d", n, len(in))
+	}
+	if !bytes.Equal(backing[room:], bytes.Repeat([]byte{0x5A}, 64)) {
+		v.add("Control: wrote beyond the buffer")
+	}
+}
+
+func (v *session) getAttribShort(r *rand.Rand) {
+	size := 1 + r.IntN(264)
+	s := v.short(r, "GetAttrib", cstub.AttribValue(size), size, 1)
+	v.called(cstub.FuncGetAttrib)
+	n, rc := v.b.GetAttrib(v.card, cstub.AttrPattern+uint32(size), s.buf())
+	if v.check(s.code(), rc, "GetAttrib into a short buffer") {
+		s.check(rc, n)
+	}
 }
 
 func (v *session) connect(r *rand.Rand) {
@@ -486,7 +614,7 @@ func (v *session) others(r *rand.Rand) {
 	v.called(cstub.FuncCancel)
 	v.check(winscard.Success, v.b.Cancel(v.ctx), "Cancel")
 	code := r.Uint32()
-	if runtime.GOOS != "windows" { // which has no such function
+	if !v.windows { // which has no such function
 		v.called(cstub.FuncStringifyError)
 		if got := v.b.StringifyError(winscard.Code(code)); got != cstub.ErrorText(code) {
 			v.add("StringifyError: %q", got)

@@ -393,7 +393,7 @@ const (
 
 // Vendor attributes to write with SCardSetAttrib; see the [Setting] functions.
 const (
-	AttrReaders = 0x0007F010 // "3"
+	AttrReaders = 0x0007F010 // "3" or "3 *"
 	AttrNext    = 0x0007F011 // "transmit 80100069" or "transmit 80100069 2"
 	AttrDelay   = 0x0007F012 // "transmit 500"
 	AttrFill    = 0x0007F013 // "0" or "1"
@@ -461,6 +461,9 @@ type Setting struct {
 // Readers makes SCardListReaders give n names, 0 to 100. Waiters look again.
 func Readers(n int) Setting { return Setting{AttrReaders, strconv.AppendInt(nil, int64(n), 10)} }
 
+// ForeignReaders is [Readers] whose names are listed as [ForeignName] has them.
+func ForeignReaders(n int) Setting { return Setting{AttrReaders, fmt.Appendf(nil, "%d *", n)} }
+
 // Next makes the next calls of f return code, after their arguments are checked
 // and before anything is written.
 func Next(f Func, code uint32, calls int) Setting {
@@ -509,7 +512,9 @@ func Name(number int) string { return fmt.Sprintf("Stub Reader %02d", number) }
 func CheckedName(number, length int) string { return pad(Name(number), number, length) }
 
 // ForeignName is a name that is not ASCII, with characters of 1 to 4 bytes in UTF-8.
-func ForeignName(number int) string { return Name(number) + " *Ünïcödé 読取 😀" }
+func ForeignName(number int) string { return Name(number) + " *" + foreign }
+
+const foreign = "Ünïcödé 読取 😀"
 
 // StateName is a name for SCardGetStatusChange which requires dwCurrentState to
 // be state. It has no more than it needs if length is 0; otherwise, with 30 to
@@ -578,14 +583,12 @@ func EventState(number int, current uint32) uint32 {
 	return event
 }
 
-// StatusState is the dwState that SCardStatus writes.
+// StatusState is the dwState that SCardStatus writes. On Windows, which has no
+// counter, it is the lower half of it alone.
 func StatusState(number int) uint32 {
 	const absent, present, powered, negotiable = 0x2, 0x4, 0x10, 0x20
 	if !HasCard(number) {
 		return absent
-	}
-	if runtime.GOOS == "windows" { // which has the state alone, and no counter
-		return present | powered | negotiable
 	}
 	return uint32(number+1)<<16 | present | powered | negotiable
 }
@@ -594,7 +597,7 @@ func StatusState(number int) uint32 {
 func Protocol(number int) uint32 { return 1 + uint32(number%2) }
 
 // ReaderGroups is what SCardListReaderGroups gives.
-func ReaderGroups() []string { return []string{"SCard$DefaultReaders", "Stub Group"} }
+func ReaderGroups() []string { return []string{"SCard$DefaultReaders", "Stub Group", foreign} }
 
 // ErrorText is what pcsc_stringify_error gives.
 func ErrorText(code uint32) string { return fmt.Sprintf("Stub text of 0x%08X", code) }

@@ -399,7 +399,14 @@ func TestRightCalls(t *testing.T) {
 			want = append(want, 0)
 			l.multi(t, want, func(buf, n uintptr) uint32 { return l.call("ListReaders", ctx, 0, buf, n) })
 		}
-		for _, groups := range []string{"\x00", "SCard$AllReaders\x00\x00", "Stub Group\x00SCard$DefaultReaders\x00\x00"} {
+		l.set(cstub.ForeignReaders(100))
+		var want []byte
+		for i := range 100 {
+			want = append(append(want, cstub.ForeignName(i)...), 0)
+		}
+		l.multi(t, append(want, 0), func(buf, n uintptr) uint32 { return l.call("ListReaders", ctx, 0, buf, n) })
+		l.set(cstub.Readers(2))
+		for _, groups := range []string{"\x00", strings.Join(cstub.ReaderGroups(), "\x00") + "\x00\x00", "SCard$AllReaders\x00\x00", "Stub Group\x00SCard$DefaultReaders\x00\x00"} {
 			require.EqualValues(t, success, l.call("ListReaders", ctx, l.bytes([]byte(groups)), 0, l.word(0)))
 		}
 		l.set(cstub.Readers(0))
@@ -915,6 +922,7 @@ func TestWrongCalls(t *testing.T) {
 		{"SCardSetAttrib: pbAttr: corrupted at byte 33", func() uint32 { return l.call("SetAttrib", card, cstub.AttrPattern, l.bytes(flipped), 40) }},
 		{`SCardSetAttrib: pbAttr: attribute 0x7f010 does not take "many"`, config(cstub.AttrReaders, "many")},
 		{"SCardSetAttrib: pbAttr: attribute 0x7f010", config(cstub.AttrReaders, "101")},
+		{"SCardSetAttrib: pbAttr: attribute 0x7f010", config(cstub.AttrReaders, "3 x")},
 		{"SCardSetAttrib: pbAttr: attribute 0x7f011", config(cstub.AttrNext, "nothing 0")},
 		{"SCardSetAttrib: pbAttr: attribute 0x7f011", config(cstub.AttrNext, "transmit")},
 		{"SCardSetAttrib: pbAttr: attribute 0x7f012", config(cstub.AttrDelay, "transmit -1")},

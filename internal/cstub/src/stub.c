@@ -232,6 +232,7 @@ static _Atomic uint64_t delay_of[FN_COUNT];
 static _Atomic uint32_t next_code[FN_COUNT];
 static atomic_int next_times[FN_COUNT];
 static atomic_int readers = DEFAULT_READERS;
+static atomic_bool foreign_readers; /* the listed names are foreign */
 static atomic_bool fill_capacity;
 
 static stub_lock big = STUB_LOCK_INIT; /* handles, cards, waiters, allocations */
@@ -1432,7 +1433,7 @@ STUB_API LONG STUB_CALL SCardTransmit(SCARDHANDLE hCard, const SCARD_IO_REQUEST 
 	return SCARD_S_SUCCESS;
 }
 
-static const stub_char groups[] = T("SCard$DefaultReaders\0Stub Group\0"); /* and the literal's own NUL */
+static const stub_char groups[] = T("SCard$DefaultReaders\0Stub Group\0") FOREIGN T("\0"); /* and the literal's own NUL */
 
 STUB_API LONG STUB_CALL SCardListReaderGroups(SCARDCONTEXT hContext, stub_char *mszGroups, LPDWORD pcchGroups)
 {
@@ -1451,7 +1452,7 @@ STUB_API LONG STUB_CALL SCardListReaderGroups(SCARDCONTEXT hContext, stub_char *
  * more at the end. */
 static bool groups_ok(enum fn f, const stub_char *s)
 {
-	static const stub_char *const known[] = {T("SCard$DefaultReaders"), T("SCard$AllReaders"), T("Stub Group")};
+	static const stub_char *const known[] = {T("SCard$DefaultReaders"), T("SCard$AllReaders"), T("Stub Group"), FOREIGN};
 	if (s == NULL)
 		return true;
 	if (!pointer_ok(f, "mszGroups", s, _Alignof(stub_char)))
@@ -1496,13 +1497,20 @@ STUB_API LONG STUB_CALL SCardListReaders(SCARDCONTEXT hContext, const stub_char 
 		*pcchReaders = 1;
 		return SCARD_E_NO_READERS_AVAILABLE;
 	}
-	stub_char list[MAX_READERS * (NAME_HEAD + 3) + 1];
+	bool foreign = atomic_load(&foreign_readers);
+	stub_char list[MAX_READERS * (NAME_HEAD + 5 + FOREIGN_LENGTH) + 1];
 	size_t n = 0;
 	for (int i = 0; i < number; i++) {
 		memcpy(list + n, NAME_PREFIX, NAME_HEAD * sizeof(stub_char));
 		n += NAME_HEAD;
 		list[n++] = (stub_char)('0' + i / 10);
 		list[n++] = (stub_char)('0' + i % 10);
+		if (foreign) {
+			list[n++] = ' ';
+			list[n++] = '*';
+			memcpy(list + n, FOREIGN, FOREIGN_LENGTH * sizeof(stub_char));
+			n += FOREIGN_LENGTH;
+		}
 		list[n++] = 0;
 	}
 	list[n++] = 0;
@@ -1666,6 +1674,7 @@ static void reset(void)
 	}
 	atomic_store(&armed, 0);
 	atomic_store(&readers, DEFAULT_READERS);
+	atomic_store(&foreign_readers, false);
 	atomic_store(&fill_capacity, false);
 	forget_answers();
 	wake_waiters();
@@ -1691,9 +1700,12 @@ static bool configure(uint64_t id, const char *text)
 		reset();
 		return true;
 	case ATTR_READERS:
-		if (sscanf(text, "%llu%n", &v, &n) != 1 || text[n] != '\0' || v > MAX_READERS)
+		if (sscanf(text, "%llu%n", &v, &n) != 1 || v > MAX_READERS)
+			return false;
+		if (text[n] != '\0' && strcmp(text + n, " *") != 0)
 			return false;
 		atomic_store(&readers, (int)v);
+		atomic_store(&foreign_readers, text[n] != '\0');
 		wake_waiters();
 		return true;
 	case ATTR_NEXT:
@@ -1771,7 +1783,7 @@ STUB_API LONG STUB_CALL SCardGetAttrib(SCARDHANDLE hCard, DWORD dwAttrId, LPBYTE
 	lock(&big);
 	int number = c->number;
 	if (dwAttrId == ATTR_FRIENDLY_NAME) {
-		/* The names of the library's own are ASCII. */
+		/* Of a foreign name, on Windows, it is not more than the lower bytes. */
 		n = text_length(c->name) + 1;
 		for (size_t i = 0; i < n; i++)
 			value[i] = (unsigned char)c->name[i];
