@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // An arch is a processor that Linux programs are run for.
@@ -81,39 +82,47 @@ func testArch(ctx context.Context, s *session) error {
 	if _, err := s.build(ctx, &target{goos: "linux", goarch: "amd64"}, "withpcscd", "build", withpcscd); err != nil {
 		return err
 	}
-	var noEmulators error
-	if s.emulators, noEmulators = s.root(ctx, m, emulators); noEmulators != nil {
-		noEmulators = fmt.Errorf("qemu: %w", noEmulators)
-		fmt.Println(noEmulators)
-	}
+	// Roots are fetched while programs for others are built.
+	var fetches sync.WaitGroup
+	defer fetches.Wait()
+	withEmulators := sync.OnceValue(func() error {
+		var err error
+		if s.emulators, err = s.root(ctx, m, emulators); err != nil {
+			return fmt.Errorf("qemu: %w", err)
+		}
+		return nil
+	})
 	no32 := s.runs32(ctx)
 	var jobs []func()
 	for _, a := range arches {
 		if !s.wanted("linux/"+a.goarch, "dlopen") && !s.wanted("linux/"+a.goarch, "cgo") {
 			continue
 		}
-		root, err := s.root(ctx, m, a)
 		natively := a.goarch == "386" && no32 == nil
-		switch {
-		case err != nil:
-			fmt.Printf("%s: %v\n", a.goarch, err)
-		case !natively:
-			err = noEmulators
-		}
+		withRoot := sync.OnceValues(func() (string, error) {
+			root, err := s.root(ctx, m, a)
+			if err == nil && !natively {
+				err = withEmulators()
+			}
+			return root, err
+		})
+		fetches.Go(func() { withRoot() })
 		for _, cgo := range []bool{false, true} {
-			t := a.target(root, cgo)
-			base := result{Platform: t.platform(), Backend: t.backend(), Suite: "all", How: a.qemu}
+			base := result{Platform: "linux/" + a.goarch, Backend: backend(cgo), Suite: "all", How: a.qemu}
 			if natively {
 				base.How = "natively"
 			}
 			if !s.wanted(base.Platform, base.Backend) {
 				continue
 			}
-			if err != nil {
-				s.addError(base, err)
-				continue
-			}
-			jobs = append(jobs, func() { s.testOn(ctx, a, root, t, base) })
+			jobs = append(jobs, func() {
+				root, err := withRoot()
+				if err != nil {
+					s.addError(base, err)
+					return
+				}
+				s.testOn(ctx, a, root, a.target(root, cgo), base)
+			})
 		}
 	}
 	s.parallel(append(jobs, func() { s.testMusl(ctx) }))

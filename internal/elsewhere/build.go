@@ -25,8 +25,10 @@ type target struct {
 	toolchain    string // of Go, where the machine's won't do
 }
 
-func (t *target) backend() string {
-	if t.cgo {
+func (t *target) backend() string { return backend(t.cgo) }
+
+func backend(cgo bool) string {
+	if cgo {
 		return "cgo"
 	}
 	return "dlopen"

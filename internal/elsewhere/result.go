@@ -64,8 +64,6 @@ func (s *session) addError(r result, err error) {
 	r.Outcome, r.Reason = failed, firstLine([]byte(err.Error()))
 	if errors.Is(err, errAbsent) {
 		r.Outcome = notRun
-		s.add(r)
-		return
 	}
 	s.add(r, []byte(err.Error()))
 }

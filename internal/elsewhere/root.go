@@ -50,13 +50,7 @@ func (s *session) system(ctx context.Context, r *recipe, emulator string) (*syst
 	}
 	fmt.Printf("%s: makes a Debian %s system in %s, once: fetches %d MB, takes %.1f GB there and about %v\n",
 		r.name, r.suite, y.root, r.download, float64(r.disk)/1000, r.time)
-	for i, p := range r.packages {
-		if i == 0 {
-			fmt.Print("  Debian packages, with what they depend on:")
-		}
-		fmt.Print(" ", p)
-	}
-	fmt.Println()
+	fmt.Println("  Debian packages, with what they depend on:", strings.Join(r.packages, " "))
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.cache, &fs); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.cache, err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -75,6 +76,9 @@ func testWindows(ctx context.Context, s *session) error {
 		return err
 	}
 	var jobs []func()
+	// Systems are made while programs are built.
+	var making sync.WaitGroup
+	defer making.Wait()
 	for i := range windowses {
 		w := &windowses[i]
 		dlopen := &target{goos: "windows", goarch: w.goarch}
@@ -83,26 +87,28 @@ func testWindows(ctx context.Context, s *session) error {
 		if len(targets) == 0 {
 			continue
 		}
-		y, version, err := s.wine(ctx, w)
+		withWine := sync.OnceValues(func() (*wine, error) { return s.wine(ctx, w) })
+		making.Go(func() { withWine() })
 		for _, t := range targets {
-			if err != nil {
-				s.addError(result{Platform: t.platform(), Backend: t.backend(), Suite: "all"}, err)
-				continue
-			}
-			jobs = append(jobs, func() { s.testWindows(ctx, y, w, t, version) })
+			jobs = append(jobs, func() { s.testWindows(ctx, withWine, w, t) })
 		}
 	}
 	s.parallel(jobs)
 	return nil
 }
 
-// wine returns the system with the wine for an architecture, and wine's version.
-func (s *session) wine(ctx context.Context, w *windows) (*system, string, error) {
+// A wine is the system with the wine for an architecture.
+type wine struct {
+	system
+	how string // which wine, run by what
+}
+
+func (s *session) wine(ctx context.Context, w *windows) (*wine, error) {
 	var emulator, by string
 	if w.recipe == &wine32Recipe {
 		var err error
 		if emulator, err = s.emulator32(ctx); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		if emulator != "" {
 			by = " under " + filepath.Base(emulator)
@@ -110,20 +116,19 @@ func (s *session) wine(ctx context.Context, w *windows) (*system, string, error)
 	}
 	y, err := s.system(ctx, w.recipe, emulator)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	y.binds = []string{s.work + ":/work", s.module + ":/module:ro"}
 	version, err := y.run(ctx, w.loader, "--version")
-	return y, firstLine(version) + by, err
+	return &wine{*y, firstLine(version) + by}, err
 }
 
-func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *target, how string) {
-	base := result{Platform: t.platform(), Backend: t.backend(), How: how}
+func (s *session) testWindows(ctx context.Context, withWine func() (*wine, error), w *windows, t *target) {
+	base := result{Platform: t.platform(), Backend: t.backend(), Suite: "all"}
 	name := fmt.Sprintf("windows-%s-%s", w.goarch, t.backend())
 	library := "pcscstub-" + w.goarch + "-" + t.backend() + ".dll"
 	args := append([]string{"-shared"}, w.libraryArgs...)
 	if err := s.compile(ctx, w.cc, library, append(args, stubSource)...); err != nil {
-		base.Suite = "all"
 		s.addError(base, err)
 		return
 	}
@@ -135,8 +140,9 @@ func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *tar
 	for _, pkg := range packages {
 		exe, err := s.build(ctx, t, name+"-"+filepath.Base(pkg)+".exe", "test", "-c", "./"+pkg)
 		if err != nil {
-			base.Suite = pkg
-			s.addError(base, err)
+			r := base
+			r.Suite = pkg
+			s.addError(r, err)
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(s.work, exe)); err != nil {
@@ -144,9 +150,15 @@ func (s *session) testWindows(ctx context.Context, y *system, w *windows, t *tar
 		}
 		programs[pkg] = exe
 	}
+	y, err := withWine()
+	if err != nil {
+		s.addError(base, err)
+		return
+	}
+	base.How = y.how
 	in := func(env []string, args ...string) func(context.Context) *exec.Cmd {
 		return func(ctx context.Context) *exec.Cmd {
-			in := *y
+			in := y.system
 			in.env = slices.Concat([]string{"PCSC_MUST_RUN=1"}, wineEnv, env)
 			return in.command(ctx, args...)
 		}
