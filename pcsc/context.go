@@ -30,8 +30,9 @@ type Context struct {
 type contextState struct {
 	backend winscard.Backend
 	scope   uint32
-	once    sync.Once // of close
-	ending  ending    // of CloseContext
+	closing lock   // held by close; not a sync.Once, for which a testing/synctest bubble's time stands still
+	shut    bool   // by close
+	ending  ending // of CloseContext
 
 	mu     sync.Mutex
 	closed bool
@@ -174,8 +175,13 @@ func (c *Context) IsValid() error {
 
 // close closes everything and says whether it was the first to do so; else it waits for the first to be through.
 func (s *contextState) close() (first bool, rc winscard.Code) {
-	s.once.Do(func() { first, rc = true, s.shutdown() })
-	return first, rc
+	s.closing.acquire(nil)
+	defer s.closing.release()
+	if s.shut {
+		return false, winscard.Success
+	}
+	s.shut = true
+	return true, s.shutdown()
 }
 
 // refuse makes the context take no further calls.
