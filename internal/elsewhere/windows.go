@@ -24,7 +24,7 @@ var wineRecipe = recipe{
 	suite:    "trixie",
 	packages: []string{"wine64", "pcscd", "vsmartcard-vpcd"},
 	finish:   makePrefix,
-	download: 250, disk: 2100, time: 3 * time.Minute,
+	download: 250, disk: 2100, time: 4 * time.Minute,
 }
 
 // wine32Recipe is the system with a wine that is of 32 bits itself. Its server is that of 64 bits, which no emulator slows
@@ -35,7 +35,7 @@ var wine32Recipe = recipe{
 	foreign:  []string{"i386"},
 	packages: []string{"wine64", "wine32:i386", "pcscd", "vsmartcard-vpcd"},
 	finish:   "export WINEARCH=win32\nrm -rf /usr/lib/x86_64-linux-gnu/wine" + strings.Replace(makePrefix, "wine64", "wine", 1),
-	download: 450, disk: 2900, time: 10 * time.Minute,
+	download: 450, disk: 2900, time: 6 * time.Minute,
 }
 
 // wineEnv is the environment of wine. Its own messages go nowhere, those of the programs stay. Nothing of what it starts
