@@ -342,11 +342,13 @@ func TestCloseContext(t *testing.T) {
 				require.NotEmpty(t, e.Detail)
 				require.Equal(t, time.Second+endPatience, time.Since(start))
 				require.Zero(t, f.count("Disconnect"), "not under the call")
-				goroutines := runtime.NumGoroutine()
 				for range 50 {
 					requireCode(t, end.bounded(c, card, ctx), end.op, ErrTimeout)
 				}
-				require.Less(t, runtime.NumGoroutine(), goroutines+25, "one goroutine waits for the call, however many ask")
+				stacks := make([]byte, 1<<20)
+				stacks = stacks[:runtime.Stack(stacks, true)]
+				require.Equal(t, 1, bytes.Count(stacks, []byte("created by github.com/gopcsc/gopcsc/pcsc.(*ending).within")),
+					"one goroutine waits for the call, however many ask")
 				_, err := card.Status(bg)
 				requireCode(t, err, opStatus, ErrInvalidHandle)
 				require.Equal(t, time.Hour, time.Since(start), "a call that had to wait finds out late")
