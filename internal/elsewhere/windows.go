@@ -118,7 +118,7 @@ func (s *session) wine(ctx context.Context, w *windows) (*wine, error) {
 	if err != nil {
 		return nil, err
 	}
-	y.binds = []string{s.work + ":/work", s.module + ":/module:ro"}
+	y.binds = []string{s.work + ":/programs", s.module + ":/module:ro"}
 	version, err := y.run(ctx, w.loader, "--version")
 	return &wine{*y, firstLine(version) + by}, err
 }
@@ -169,16 +169,16 @@ func (s *session) testWindows(ctx context.Context, withWine func() (*wine, error
 		if env, err := s.bridge(ctx, w, name); err != nil {
 			s.addError(r, err)
 		} else {
-			s.test(ctx, r, in(env, "/work/withpcscd", w.loader, "/work/"+exe, "-test.v", "-test.short",
+			s.test(ctx, r, in(env, "/programs/withpcscd", w.loader, "/programs/"+exe, "-test.v", "-test.short",
 				"-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
 		}
 		r.Suite = "arguments: checking library"
-		stub := []string{"CSTUB_LIBRARY=Z:\\work\\" + library, "CONFORMANCE_STUB=1"}
-		s.test(ctx, r, in(stub, "/bin/sh", "-euc", stubSystem, "sh", "/work/"+library, w.loader,
-			"/work/"+exe, "-test.v", "-test.run=^TestStub"))
+		stub := []string{"CSTUB_LIBRARY=Z:\\programs\\" + library, "CONFORMANCE_STUB=1"}
+		s.test(ctx, r, in(stub, "/bin/sh", "-euc", stubSystem, "sh", "/programs/"+library, w.loader,
+			"/programs/"+exe, "-test.v", "-test.run=^TestStub"))
 		r.Suite = "conformance, API: virtual service"
 		if !t.cgo {
-			s.test(ctx, r, in(nil, w.loader, "/work/"+exe, "-test.v", "-test.short",
+			s.test(ctx, r, in(nil, w.loader, "/programs/"+exe, "-test.v", "-test.short",
 				"-test.run=^(TestVirtual|TestAPIVirtual|TestWatchVirtual|TestPart10Virtual)$"))
 		}
 	}
@@ -187,8 +187,8 @@ func (s *session) testWindows(ctx context.Context, withWine func() (*wine, error
 			r := base
 			r.Suite = pkg
 			// In the package's folder, as the tests of the documentation read the sources.
-			s.test(ctx, r, in([]string{"CSTUB_LIBRARY=Z:\\work\\" + library}, "/bin/sh", "-euc", `cd "$1"; shift; exec "$@"`, "sh",
-				"/module/"+pkg, w.loader, "/work/"+exe, "-test.v"))
+			s.test(ctx, r, in([]string{"CSTUB_LIBRARY=Z:\\programs\\" + library}, "/bin/sh", "-euc", `cd "$1"; shift; exec "$@"`, "sh",
+				"/module/"+pkg, w.loader, "/programs/"+exe, "-test.v"))
 		}
 	}
 }
@@ -205,7 +205,7 @@ func (s *session) bridge(ctx context.Context, w *windows, name string) ([]string
 	if err := os.Mkdir(filepath.Join(s.work, dir), 0o700); err != nil {
 		return nil, err
 	}
-	return []string{"LD_LIBRARY_PATH=/work/" + dir}, s.compile(ctx, "i686-linux-gnu-gcc", dir+"/libpcsclite.so.1", "-shared", "-fPIC",
+	return []string{"LD_LIBRARY_PATH=/programs/" + dir}, s.compile(ctx, "i686-linux-gnu-gcc", dir+"/libpcsclite.so.1", "-shared", "-fPIC",
 		"-fvisibility=hidden", "-Wl,-soname,libpcsclite.so.1", "internal/elsewhere/src/bridge.c")
 }
 
