@@ -380,7 +380,7 @@ func (t target) runs() string {
 }
 
 func (p *page) platforms() {
-	p.printf("\n`make test` vets or checks the types of every target under every choice of backend; `make abi` has the layouts, constants and\n" +
+	p.printf("\n`make test` vets every target under every choice of backend; `make abi` has the layouts, constants and\n" +
 		"prototypes of the spec checked by the compiler and the headers of a target, or by a table that such a compiler has\n" +
 		"printed. What runs, runs the conformance suite, or as much of it as the system can carry: `make test` natively,\n" +
 		"`make test-arch` under an emulator where the machine does not run the programs, and `make test-windows` under wine,\n" +
