@@ -2,39 +2,28 @@ package gen
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/gopcsc/gopcsc/internal/mdtable"
 )
 
 // readLayouts reads a table of testdata: the cells of each row by column.
 func readLayouts(t *testing.T) (rows []map[string]string) {
-	text, err := os.ReadFile("testdata/layouts.md")
+	tables, err := mdtable.Read("testdata/layouts.md")
 	require.NoError(t, err)
-	var columns []string
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") {
-			continue
+	for _, table := range tables {
+		for _, cells := range table.Rows {
+			row := map[string]string{}
+			for i, c := range table.Columns {
+				row[c] = cells[i]
+			}
+			rows = append(rows, row)
 		}
-		cells := strings.Split(strings.Trim(line, "|"), "|")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		if columns == nil {
-			columns = cells
-			continue
-		}
-		require.Len(t, cells, len(columns), line)
-		row := map[string]string{}
-		for i, c := range columns {
-			row[c] = cells[i]
-		}
-		rows = append(rows, row)
 	}
 	return rows
 }

@@ -4,14 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/gopcsc/gopcsc/gen"
+	"github.com/gopcsc/gopcsc/internal/mdtable"
 	"github.com/gopcsc/gopcsc/spec"
 )
 
@@ -25,39 +24,27 @@ type table map[string]map[string]map[string]string
 const noCell = "-"
 
 func readTable(file string) (table, error) {
-	text, err := os.ReadFile(file)
+	list, err := mdtable.Read(file)
 	if err != nil {
 		return nil, err
 	}
 	t := table{}
-	var section string
-	var columns []string
-	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSpace(line)
-		if title, ok := strings.CutPrefix(line, "## "); ok {
-			section, columns = title, nil
-			t[section] = map[string]map[string]string{}
-			continue
+	for _, from := range list {
+		section := map[string]map[string]string{}
+		if t[from.Section] != nil {
+			return nil, fmt.Errorf("%s: there are two tables in %s", file, from.Section)
 		}
-		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") {
-			continue
+		t[from.Section] = section
+		for _, cells := range from.Rows {
+			if section[cells[0]] != nil {
+				return nil, fmt.Errorf("%s: a row is there twice: %s", file, cells[0])
+			}
+			row := map[string]string{}
+			for i, c := range from.Columns[1:] {
+				row[c] = cells[i+1]
+			}
+			section[cells[0]] = row
 		}
-		cells := strings.Split(strings.Trim(line, "|"), "|")
-		for i := range cells {
-			cells[i] = strings.TrimSpace(cells[i])
-		}
-		if columns == nil {
-			columns = cells
-			continue
-		}
-		if len(cells) != len(columns) || t[section][cells[0]] != nil {
-			return nil, fmt.Errorf("%s: a row is there twice, or has not as many cells as its table: %s", file, line)
-		}
-		row := map[string]string{}
-		for i, c := range columns[1:] {
-			row[c] = cells[i+1]
-		}
-		t[section][cells[0]] = row
 	}
 	return t, nil
 }
