@@ -27,7 +27,7 @@ import (
 //
 // Names of readers are pcscd's all the same, and the functions that only Windows has return ErrUnsupportedFunction.
 func (s *Service) Windows() winscard.Backend {
-	return &windows{Service: s, idle: map[winscard.Card]*time.Timer{}}
+	return &windows{Service: s, active: map[winscard.Card]*activity{}}
 }
 
 // windowsPatience is for how long a transaction may be idle.
@@ -36,8 +36,15 @@ const windowsPatience = 5 * time.Second
 type windows struct {
 	*Service
 
-	mu   sync.Mutex
-	idle map[winscard.Card]*time.Timer // of transactions; each resets the card when it fires
+	mu     sync.Mutex
+	active map[winscard.Card]*activity // of connections in a transaction, or in a call
+}
+
+// activity is what a connection does with its card. windows.mu guards it.
+type activity struct {
+	clock *time.Timer // of a transaction, nil outside; resets the card when it fires
+	calls int         // under way: the card is not idle, however long they take
+	last  time.Time   // when the last call ended, or the transaction began
 }
 
 // code is Windows' for a code of pcscd's.
@@ -150,11 +157,11 @@ func (w *windows) BeginTransaction(card winscard.Card) winscard.Code {
 	if rc == winscard.Success {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if t := w.idle[card]; t != nil {
-			t.Reset(windowsPatience)
-		} else {
-			w.idle[card] = time.AfterFunc(windowsPatience, func() { w.expire(card) })
+		a := w.activity(card)
+		if a.clock == nil {
+			a.clock = time.AfterFunc(windowsPatience, func() { w.expire(card) })
 		}
+		a.used()
 	}
 	return w.code(rc)
 }
@@ -171,23 +178,64 @@ func (w *windows) EndTransaction(card winscard.Card, disposition uint32) winscar
 	return w.code(rc)
 }
 
+// activity finds or makes what is known of a connection. The caller holds w.mu.
+func (w *windows) activity(card winscard.Card) *activity {
+	a := w.active[card]
+	if a == nil {
+		a = &activity{}
+		w.active[card] = a
+	}
+	return a
+}
+
+// used starts the clock of a transaction, if there is one, anew.
+func (a *activity) used() {
+	a.last = time.Now()
+	if a.clock != nil {
+		a.clock.Reset(windowsPatience)
+	}
+}
+
+// call notes that a call begins, and returns what notes its end.
+func (w *windows) call(card winscard.Card) (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.activity(card).calls++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		a := w.activity(card)
+		a.calls--
+		a.used()
+		w.drop(card, a)
+	}
+}
+
+// drop forgets a connection that is neither in a transaction nor in a call. The caller holds w.mu.
+func (w *windows) drop(card winscard.Card, a *activity) {
+	if a.clock == nil && a.calls == 0 {
+		delete(w.active, card)
+	}
+}
+
 // forget stops the clock of a transaction.
 func (w *windows) forget(card winscard.Card) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t := w.idle[card]; t != nil {
-		t.Stop()
-		delete(w.idle, card)
+	if a := w.active[card]; a != nil && a.clock != nil {
+		a.clock.Stop()
+		a.clock = nil
+		w.drop(card, a)
 	}
 }
 
-// used starts the clock of a transaction, if there is one, anew.
-func (w *windows) used(card winscard.Card) {
+// idle reports whether a transaction was idle for too long. A clock can fire just before it is started anew; whoever
+// started it, or will at the end of a call, has it fire again.
+func (w *windows) idle(card winscard.Card) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if t := w.idle[card]; t != nil {
-		t.Reset(windowsPatience)
-	}
+	a := w.active[card]
+	return a != nil && a.clock != nil && a.calls == 0 && time.Since(a.last) >= windowsPatience
 }
 
 // expire ends an idle transaction and resets the card.
@@ -195,17 +243,15 @@ func (w *windows) expire(card winscard.Card) {
 	s := w.Service
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h, rc := s.connection(card)
-	if rc != winscard.Success || h.reader == nil || h.reader.owner != h {
-		w.forget(card)
-		return
-	}
-	r := h.reader
-	if r.inserted != nil && r.inserted.line.busy {
-		w.used(card) // it is at work
+	if !w.idle(card) {
 		return
 	}
 	w.forget(card)
+	h, rc := s.connection(card)
+	if rc != winscard.Success || h.reader == nil || h.reader.owner != h {
+		return
+	}
+	r := h.reader
 	r.owner, r.locks = nil, 0
 	r.notify(eventReset)
 	s.released.raise()
@@ -213,16 +259,14 @@ func (w *windows) expire(card winscard.Card) {
 }
 
 func (w *windows) Transmit(card winscard.Card, pci uint32, send, recv []byte) (int, winscard.Code) {
-	w.used(card)
+	defer w.call(card)()
 	n, rc := w.Service.Transmit(card, pci, send, recv)
-	w.used(card)
 	return n, w.code(rc)
 }
 
 func (w *windows) Control(card winscard.Card, code uint32, in, out []byte) (int, winscard.Code) {
-	w.used(card)
+	defer w.call(card)()
 	n, rc := w.Service.Control(card, code, in, out)
-	w.used(card)
 	return n, w.driverCode(rc)
 }
 

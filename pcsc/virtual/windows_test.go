@@ -196,10 +196,19 @@ func TestWindowsIdleTransaction(t *testing.T) {
 			ok(t, w.EndTransaction(h, leave))
 		}
 
-		// A card that is at work is not idle, however long it takes.
-		r.Inject(virtual.Delay(time.Minute))
+		// A card that is at work is not idle, however long it takes, nor just after; nor is a reader that waits for a PIN.
 		ok(t, w.BeginTransaction(h))
-		ok(t, send())
+		for range 1000 {
+			r.Inject(virtual.Delay(10 * time.Second))
+			ok(t, send())
+			ok(t, send())
+		}
+		r.SetController(virtual.ControlFunc(func(uint32, []byte) ([]byte, error) {
+			time.Sleep(time.Minute)
+			return nil, nil
+		}))
+		_, rc = w.Control(h, 1, nil, nil)
+		ok(t, rc)
 		ok(t, send())
 		ok(t, w.Disconnect(h, leave))
 		time.Sleep(time.Minute)
