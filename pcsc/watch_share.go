@@ -169,12 +169,17 @@ func (w *watcher) leaveWait() (cancelled bool) {
 	return over != nil
 }
 
-// beginLook says that a look begins, and whether somebody waits for one.
+// beginLook says that a look begins, and whether somebody waits for one. Who does gets it by this one: it is no reason to
+// end a pause that comes later.
 func (w *watcher) beginLook() (asked bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	asked = w.requests > w.looked
 	w.looked = w.requests
+	select {
+	case <-w.asked:
+	default:
+	}
 	return asked
 }
 
@@ -195,7 +200,7 @@ func (w *watcher) pause(d time.Duration) (bool, error) {
 	select {
 	case <-timer.C:
 		return true, nil
-	case <-w.asked: // perhaps by one who has got it by now, which does no harm
+	case <-w.asked:
 		return false, nil
 	case <-w.quit:
 		return false, errQuit

@@ -234,6 +234,19 @@ func TestWatchFreshSnapshot(t *testing.T) {
 	})
 }
 
+// Watches that have begun do not shorten the pauses of an outage that comes later.
+func TestWatchPausesAfterOthersBegan(t *testing.T) {
+	bubble(t, func(t *testing.T, s *watchService) {
+		s.AddReader("A")
+		for range 3 {
+			s.watch().want("+A 00 initial")
+		}
+		s.Stop()
+		synctest.Wait()
+		require.Equal(t, 1, s.count("EstablishContext"), "not tried again at once")
+	})
+}
+
 // A cancellation that comes too early is lost, and repeated.
 func TestWatchFreshSnapshotCancelLost(t *testing.T) {
 	bubble(t, func(t *testing.T, s *watchService) {
