@@ -707,8 +707,8 @@ func TestLateNonsense(t *testing.T) {
 	_, card := f.card()
 	g := newGate()
 	f.transmit = func(_, _ []byte) (int, winscard.Code) { g.pass(); return -5, winscard.Success }
-	ctx, cancel := context.WithTimeout(bg, time.Millisecond)
-	defer cancel()
+	ctx := newExpiring()
+	go func() { <-g.reached; ctx.expire() }()
 	_, err := card.Transmit(ctx, apdu)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	close(g.open)

@@ -349,7 +349,7 @@ func TestCloseWaitsForCalls(t *testing.T) {
 	for range 2 {
 		go func() { closed <- c.Close() }()
 	}
-	require.Eventually(t, func() bool { return c.IsValid() != nil }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.IsValid() != nil }, patience, time.Millisecond)
 	select {
 	case <-closed:
 		t.Fatal("closed under a call")
@@ -371,7 +371,7 @@ func TestAbandonedEstablish(t *testing.T) {
 	requireCode(t, err, opEstablishContext, ErrCancelled)
 	require.ErrorIs(t, err, context.Canceled)
 	close(g.open)
-	require.Eventually(t, func() bool { return f.count("ReleaseContext") == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.count("ReleaseContext") == 1 }, patience, time.Millisecond)
 	f.requireNothingOpen()
 }
 
@@ -381,14 +381,14 @@ func TestAbandonedConnect(t *testing.T) {
 	c := f.open()
 	g := newGate()
 	f.connect = func(string) (uint32, winscard.Code) { g.pass(); return 2, winscard.Success }
-	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
-	defer cancel()
+	ctx := newExpiring()
+	go func() { <-g.reached; ctx.expire() }()
 	_, err := c.Connect(ctx, "Reader 0", ShareShared, ProtocolAny)
 	e := requireCode(t, err, opConnect, ErrTimeout)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, "Reader 0", e.Reader)
 	close(g.open)
-	require.Eventually(t, func() bool { return f.count("Disconnect") == 1 }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.count("Disconnect") == 1 }, patience, time.Millisecond)
 	require.Contains(t, f.calls(), "Disconnect 0")
 	require.NoError(t, c.Close())
 }
@@ -404,7 +404,7 @@ func TestCloseDuringConnect(t *testing.T) {
 	<-g.reached
 	closed := make(chan error, 1)
 	go func() { closed <- c.Close() }()
-	require.Eventually(t, func() bool { return c.IsValid() != nil }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return c.IsValid() != nil }, patience, time.Millisecond)
 	close(g.open)
 	requireCode(t, <-connected, opConnect, ErrInvalidHandle)
 	require.NoError(t, <-closed)

@@ -227,7 +227,7 @@ func TestDatabaseCallOwnsItsArguments(t *testing.T) {
 	require.ErrorIs(t, e, context.Canceled)
 	primary, interfaces[0], atr[0], mask[0] = GUID{}, GUID{}, 0, 0
 	close(d.gate.open)
-	require.Eventually(t, func() bool { return d.last() != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return d.last() != nil }, patience, time.Millisecond)
 	require.Equal(t, []any{"card", &someGUID, []winscard.GUID{{Data1: 1}}, "\x3B\x01", "\x01\x02"}, d.last())
 }
 

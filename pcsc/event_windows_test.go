@@ -62,9 +62,12 @@ func TestWaitStartedEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, requireCode(t, err, opAccessStartedEvent, ErrCancelled), context.Canceled)
 	require.Equal(t, 1, b.released)
 
-	ctx, cancel = context.WithTimeout(bg, 20*time.Millisecond)
-	defer cancel()
-	err = WaitStarted(ctx, WithBackend(b))
+	late := newExpiring()
+	go func() {
+		<-b.accessed
+		late.expire()
+	}()
+	err = WaitStarted(late, WithBackend(b))
 	require.ErrorIs(t, requireCode(t, err, opAccessStartedEvent, ErrTimeout), context.DeadlineExceeded)
 	require.Equal(t, 2, b.released)
 }

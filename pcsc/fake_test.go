@@ -20,6 +20,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var bg = context.Background()
 
+// patience is how long anything may take that has to happen, on a machine under load.
+const patience = 20 * time.Second
+
 // cancellable is a context that can end and does not.
 func cancellable(t testing.TB) context.Context {
 	ctx, cancel := context.WithCancel(bg)
@@ -32,6 +35,28 @@ func endedContext() context.Context {
 	ctx, cancel := context.WithCancel(bg)
 	cancel()
 	return ctx
+}
+
+// expiring is a context whose deadline passes when expire is called, whatever the clock says: how long it takes until a
+// call is under way, nobody knows.
+type expiring struct {
+	context.Context
+	done chan struct{}
+}
+
+func newExpiring() *expiring { return &expiring{bg, make(chan struct{})} }
+
+func (e *expiring) expire() { close(e.done) }
+
+func (e *expiring) Done() <-chan struct{} { return e.done }
+
+func (e *expiring) Err() error {
+	select {
+	case <-e.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // fake is a scriptable backend. It fails the test when a call is made on a handle that is not open, and when a handle
@@ -120,7 +145,7 @@ func (f *fake) requireNothingOpen() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.contexts) == 0 && len(f.cards) == 0
-	}, 5*time.Second, time.Millisecond, "handles left open")
+	}, patience, time.Millisecond, "handles left open")
 }
 
 func (f *fake) count(name string) int {

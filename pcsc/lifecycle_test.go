@@ -143,8 +143,8 @@ func TestForgottenWhileConnecting(t *testing.T) {
 	func() {
 		c, err := EstablishContext(ScopeSystem, WithBackend(f))
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(bg, time.Millisecond)
-		defer cancel()
+		ctx := newExpiring()
+		go func() { <-g.reached; ctx.expire() }()
 		_, err = c.Connect(ctx, "Reader 0", ShareShared, ProtocolAny)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}()

@@ -244,12 +244,12 @@ func TestTransactGivenUp(t *testing.T) {
 	select {
 	case err := <-returned:
 		require.ErrorIs(t, err, context.Canceled)
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("waits for the card")
 	}
 	require.Zero(t, f.count("EndTransaction"), "the call is under way")
 	close(g.open)
-	require.Eventually(t, func() bool { return f.count("EndTransaction") == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return f.count("EndTransaction") == 1 }, patience, time.Millisecond)
 	require.NoError(t, card.Transact(bg, func(*Transaction) error { return nil }), "the next one can begin")
 }
 
