@@ -270,6 +270,14 @@ func brief(e Event) string {
 // numbered makes a card whose ATR ends with n.
 func numbered(n byte) virtual.Card { return virtual.NewCard([]byte{0x3B, 0x02, 0x00, n}, nil) }
 
+// requireTook requires that the call of a watch that was begun at that time has taken so long, or a millisecond more: the
+// end of a watch that has just been told of something can come right before its next wait is in the service, where
+// SCardCancel is lost, and then repeated.
+func requireTook(t testing.TB, want time.Duration, begin time.Time) {
+	t.Helper()
+	require.Contains(t, []time.Duration{want, want + cancelFirst}, time.Since(begin))
+}
+
 // bubble runs a test in a bubble, where nothing can be left behind.
 func bubble(t *testing.T, f func(t *testing.T, s *watchService)) {
 	t.Helper()
@@ -1334,7 +1342,7 @@ func TestContextWatchEnds(t *testing.T) {
 			}
 		}
 		requireCode(t, last, opGetStatusChange, ErrInvalidHandle)
-		require.Zero(t, time.Since(begin))
+		requireTook(t, 0, begin)
 	})
 	bubble(t, func(t *testing.T, s *watchService) {
 		c := s.context()
@@ -1374,7 +1382,7 @@ func TestWaitCard(t *testing.T) {
 		begin := time.Now()
 		time.AfterFunc(time.Hour, func() { s.AddReader("C").Insert(numbered(2)) })
 		wait("C 02 00[59 2 0 2]", "C 02 00")
-		require.Equal(t, time.Hour, time.Since(begin))
+		requireTook(t, time.Hour, begin)
 		// Nor need the service be there.
 		s.Stop()
 		time.AfterFunc(time.Hour, s.Start)
@@ -1400,8 +1408,10 @@ func TestWaitRemoved(t *testing.T) {
 		c := s.context()
 		begin := time.Now()
 		require.NoError(t, c.WaitRemoved(t.Context(), "A 00 00"), "no card")
+		requireTook(t, 0, begin)
+		begin = time.Now()
 		require.NoError(t, c.WaitRemoved(t.Context(), "B"), "no reader")
-		require.Zero(t, time.Since(begin))
+		requireTook(t, 0, begin)
 
 		a.Insert(numbered(1))
 		for _, end := range []func(){
@@ -1413,7 +1423,7 @@ func TestWaitRemoved(t *testing.T) {
 			begin := time.Now()
 			time.AfterFunc(time.Hour, end)
 			require.NoError(t, c.WaitRemoved(t.Context(), "A 00 00"))
-			require.Equal(t, time.Hour, time.Since(begin))
+			requireTook(t, time.Hour, begin)
 		}
 		s.AddReader("A").Insert(numbered(2))
 		time.AfterFunc(time.Hour, s.Stop)
@@ -1500,7 +1510,8 @@ func TestWatchStorm(t *testing.T) {
 	close(stop)
 	changing.Wait()
 	_ = c.Close()
-	s.requireNothingOpen()
+	// A watch does not wait for ever for its end.
+	require.Eventually(t, func() bool { return s.running() == 0 }, patience, time.Millisecond)
 }
 
 func TestEventString(t *testing.T) {

@@ -2,6 +2,7 @@ package virtual_test
 
 import (
 	"context"
+	"iter"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,10 +57,18 @@ func TestSynctestWaitSeesLateCard(t *testing.T) {
 			time.Sleep(time.Hour)
 			r.Insert(virtual.NewDemoCard())
 		}()
+		// With a watch that goes on, there is none to end in the service when the card is there, which could take a
+		// millisecond.
+		next, stop := iter.Pull2(pc.Watch(t.Context()))
+		defer stop()
+		_, err, _ := next()
+		require.NoError(t, err)
+		synctest.Wait()
 		reader, atr, err := pc.WaitCard(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, r.Name(), reader)
 		require.Equal(t, virtual.NewDemoCard().ATR(), atr)
+		synctest.Wait()
 	})
 }
 
@@ -142,6 +151,7 @@ func TestSynctestWatch(t *testing.T) {
 		for event, err := range pc.Watch(t.Context()) {
 			require.NoError(t, err)
 			kinds = append(kinds, event.Kind.String())
+			synctest.Wait() // or the end of the watch could come right before its next wait, and take a millisecond
 			if event.Kind == pcsc.ReaderRemoved {
 				break
 			}
