@@ -286,6 +286,9 @@ func (s *Service) Reconnect(card winscard.Card, shareMode, preferredProtocols, i
 			return 0, winscard.ErrReaderUnavailable
 		}
 		if r.lockedOut(h) {
+			if h.client.windows {
+				return 0, winscard.ErrSharingViolation
+			}
 			if rc := s.standBy(h.client); rc != winscard.Success {
 				return 0, rc
 			}
@@ -415,6 +418,9 @@ func (s *Service) Disconnect(card winscard.Card, disposition uint32) winscard.Co
 	}
 	what := winscard.Disposition(disposition)
 	for what != winscard.LeaveCard && h.reader != nil && h.reader.lockedOut(h) {
+		if h.client.windows {
+			return winscard.ErrSharingViolation
+		}
 		s.pause()
 		if rc := s.valid(h); rc != winscard.Success && rc != winscard.ErrInvalidValue {
 			return inFlight(rc)

@@ -125,26 +125,12 @@ func (w *windows) Connect(ctx winscard.Context, reader string, share, protocols 
 	return card, protocol, w.code(rc)
 }
 
-// locked reports whether another connection is in a transaction.
-func (w *windows) locked(card winscard.Card) bool {
-	w.Service.mu.Lock()
-	defer w.Service.mu.Unlock()
-	h, rc := w.connection(card)
-	return rc == winscard.Success && h.reader != nil && h.reader.lockedOut(h)
-}
-
 func (w *windows) Reconnect(card winscard.Card, share, protocols, initialization uint32) (uint32, winscard.Code) {
-	if w.locked(card) {
-		return 0, winscard.ErrSharingViolation
-	}
 	protocol, rc := w.Service.Reconnect(card, share, protocols, initialization)
 	return protocol, w.code(rc)
 }
 
 func (w *windows) Disconnect(card winscard.Card, disposition uint32) winscard.Code {
-	if winscard.Disposition(disposition) != winscard.LeaveCard && w.locked(card) {
-		return winscard.ErrSharingViolation
-	}
 	rc := w.Service.Disconnect(card, disposition)
 	if rc == winscard.Success {
 		w.forget(card)
@@ -168,11 +154,9 @@ func (w *windows) BeginTransaction(card winscard.Card) winscard.Code {
 
 func (w *windows) EndTransaction(card winscard.Card, disposition uint32) winscard.Code {
 	rc := w.Service.EndTransaction(card, disposition)
-	w.Service.mu.Lock()
-	h, _ := w.connection(card)
-	over := h == nil || h.reader == nil || h.reader.owner != h
-	w.Service.mu.Unlock()
-	if over {
+	w.Service.mu.Lock() // for as long as it takes, or another call could begin a transaction whose clock is stopped here
+	defer w.Service.mu.Unlock()
+	if h, _ := w.connection(card); h == nil || h.reader == nil || h.reader.owner != h {
 		w.forget(card)
 	}
 	return w.code(rc)

@@ -147,6 +147,33 @@ func TestWindowsSharing(t *testing.T) {
 	_ = s
 }
 
+// Nor do they wait if the transaction begins while they are on their way.
+func TestWindowsSharingLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, r, w, ctx, h := onWindows(t, echo(atrBoth))
+		other, _, rc := w.Connect(ctx, r.Name(), shared, anyT)
+		ok(t, rc)
+		for op, call := range map[virtual.Op]func() winscard.Code{
+			virtual.OpReconnect:  func() winscard.Code { _, rc := w.Reconnect(h, shared, anyT, leave); return rc },
+			virtual.OpDisconnect: func() winscard.Code { return w.Disconnect(h, reset) },
+		} {
+			r.Inject(virtual.Delay(time.Second), virtual.On(op))
+			done := async(call)
+			synctest.Wait()
+			ok(t, w.BeginTransaction(other))
+			time.Sleep(time.Second)
+			synctest.Wait()
+			select {
+			case rc := <-done:
+				want(t, winscard.ErrSharingViolation, rc, op)
+			default:
+				require.Fail(t, "it waits", op)
+			}
+			ok(t, w.EndTransaction(other, leave))
+		}
+	})
+}
+
 // resetCounter is a card that counts its resets.
 type resetCounter struct{ n atomic.Int32 }
 
