@@ -52,7 +52,7 @@ func TestSocketGoneWhileWaiting(t *testing.T) {
 				wait(t, c, c.connect(r), r.Name())
 				witness.quiet() // the service does other things meanwhile
 				require.NoError(t, c.Close())
-				goleak.VerifyNone(t, before)
+				nothingLeft(t, before)
 				m := protocol.Connect{Context: witness.ctx, Reader: r.Name(), ShareMode: exclusive, PreferredProtocols: anyT}
 				require.NoError(t, witness.Call(protocol.CmdConnect, &m))
 				ok(t, m.RV)
@@ -72,7 +72,7 @@ func TestSocketGoneWhileLockedOut(t *testing.T) {
 	c := open(t, socket, 4)
 	require.NoError(t, c.Send(protocol.CmdConnect, &protocol.Connect{Context: c.ctx, Reader: r.Name(), ShareMode: shared, PreferredProtocols: anyT}))
 	require.NoError(t, c.Close())
-	goleak.VerifyNone(t, before)
+	nothingLeft(t, before)
 	_, err := holder.Transmit(card, t1, apdu...)
 	require.NoError(t, err)
 	ok(t, holder.end(card))

@@ -236,9 +236,9 @@ func TestServeEndsWhileCardHangs(t *testing.T) {
 			stuck := open(t, socket, 6) // waits for itself
 			another := s.AddReader("Another Reader")
 			another.Insert(echo(atrBoth))
+			ok(t, stuck.begin(stuck.connect(another)))
 			waiting := open(t, socket, 6) // for what comes after that
 			waiting.wait()
-			ok(t, stuck.begin(stuck.connect(another)))
 			waits := another.Inject(virtual.Fault{}, virtual.On(virtual.OpConnect))
 			require.NoError(t, stuck.Send(protocol.CmdConnect, &protocol.Connect{Context: stuck.ctx, Reader: another.Name(), ShareMode: shared, PreferredProtocols: anyT}))
 			require.Eventually(t, func() bool { return waits.Struck() == 1 }, socketPatience, time.Millisecond)
@@ -256,7 +256,7 @@ func TestServeEndsWhileCardHangs(t *testing.T) {
 			requireCutOff(t, stuck)
 			require.NoDirExists(t, filepath.Dir(socket))
 			close(release)
-			goleak.VerifyNone(t, before)
+			nothingLeft(t, before)
 
 			// The service goes on without.
 			_, again := connect(t, s, r, exclusive)
