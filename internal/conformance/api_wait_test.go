@@ -301,7 +301,7 @@ var apiOutageTests = []apiTest{
 	{"RestartUnnoticed", func(t *testing.T, s *apiSuite) {
 		// The first call after a restart finds a native context from before it, whatever the call is.
 		for _, first := range []func(c *pcsc.Context) error{
-			func(c *pcsc.Context) error { _, err := c.ListReaders(t.Context()); return err },
+			func(c *pcsc.Context) error { return second(s.names(t.Context(), c.ListReaders)) },
 			func(c *pcsc.Context) error {
 				return c.GetStatusChange(t.Context(), []pcsc.ReaderState{pcsc.NewReaderState(s.readers[readerA])})
 			},
@@ -355,7 +355,7 @@ func (s *apiSuite) outage(t *testing.T, end func()) {
 	}
 	_, err = tx.Transmit(t.Context(), isVerified)
 	requireOutage(err)
-	_, err = c.ListReaders(t.Context())
+	_, err = s.names(t.Context(), c.ListReaders)
 	requireOutage(err)
 	requireOutage(requireSoon(t, apiWait(t.Context(), c, []pcsc.ReaderState{pcsc.NewReaderState(s.readers[readerA])}), "wait"))
 	_, err = pcsc.EstablishContext(pcsc.ScopeSystem, s.options...)
@@ -363,7 +363,7 @@ func (s *apiSuite) outage(t *testing.T, end func()) {
 
 	s.Service.Restart()
 	// The Context lives on, the connection does not.
-	names, err := c.ListReaders(t.Context())
+	names, err := s.names(t.Context(), c.ListReaders)
 	require.NoError(t, err)
 	require.Equal(t, s.readers, names)
 	_, err = tx.Transmit(t.Context(), isVerified)

@@ -171,7 +171,7 @@ type contextCall struct {
 
 // contextCalls are all functions of a context, with reader as a name that is
 // right.
-func contextCalls(reader string) []contextCall {
+func (s *suite) contextCalls(reader string) []contextCall {
 	return []contextCall{
 		{"IsValidContext", winscard.Backend.IsValidContext},
 		{"Connect", func(b winscard.Backend, ctx winscard.Context) winscard.Code {
@@ -182,15 +182,15 @@ func contextCalls(reader string) []contextCall {
 			return b.GetStatusChange(ctx, 0, []winscard.ReaderState{state(reader)})
 		}},
 		{"ListReaders", func(b winscard.Backend, ctx winscard.Context) winscard.Code {
-			_, rc := b.ListReaders(ctx, nil, make([]byte, 4096))
+			_, rc := s.listed(func() (int, winscard.Code) { return b.ListReaders(ctx, nil, make([]byte, 4096)) })
 			return rc
 		}},
 		{"ListReaders size", func(b winscard.Backend, ctx winscard.Context) winscard.Code {
-			_, rc := b.ListReaders(ctx, nil, nil)
+			_, rc := s.listed(func() (int, winscard.Code) { return b.ListReaders(ctx, nil, nil) })
 			return rc
 		}},
 		{"ListReaderGroups", func(b winscard.Backend, ctx winscard.Context) winscard.Code {
-			_, rc := b.ListReaderGroups(ctx, make([]byte, 4096))
+			_, rc := s.listed(func() (int, winscard.Code) { return b.ListReaderGroups(ctx, make([]byte, 4096)) })
 			return rc
 		}},
 		{"Cancel", winscard.Backend.Cancel},
@@ -263,7 +263,7 @@ var handleTests = []subtest{
 			"random": 0x0123456789ABCDEF, "released": released, "a card": winscard.Context(card),
 			"one off": ctx ^ 1,
 		} {
-			for _, c := range contextCalls(s.readers[readerA]) {
+			for _, c := range s.contextCalls(s.readers[readerA]) {
 				requireCode(t, winscard.ErrInvalidHandle, c.call(s.Backend, h), "%s of %s", c.name, name)
 			}
 			// The library sees that there is nothing to do before it looks at
@@ -308,7 +308,7 @@ var handleTests = []subtest{
 			}
 			requireCode(t, want, c.call(s.Backend, card), c.name)
 		}
-		for _, c := range contextCalls(s.readers[readerA]) {
+		for _, c := range s.contextCalls(s.readers[readerA]) {
 			requireOK(t, c.call(s.Backend, ctx), c.name)
 		}
 	}},

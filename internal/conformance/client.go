@@ -98,6 +98,26 @@ func (s *suite) session(t *testing.T, reader int) (winscard.Context, winscard.Ca
 	return ctx, s.connect(t, ctx, reader, shared, anyT)
 }
 
+// listed makes a call that lists readers or groups, again and again while it is refused for no reason; see
+// [Quirks.ListsAtRandom].
+func (s *suite) listed(list func() (int, winscard.Code)) (n int, rc winscard.Code) {
+	for range listTries {
+		n, rc = list()
+		if rc != winscard.ErrInvalidParameter || !s.Quirks.ListsAtRandom {
+			break
+		}
+	}
+	return n, rc
+}
+
+// listTries is how often a call may be refused at random.
+const listTries = 20
+
+// listReaders is ListReaders, by listed.
+func (s *suite) listReaders(ctx winscard.Context, groups []string, buf []byte) (int, winscard.Code) {
+	return s.listed(func() (int, winscard.Code) { return s.Backend.ListReaders(ctx, groups, buf) })
+}
+
 // insert puts a new card into the reader for insertions, until remove is called
 // or the test ends.
 func (s *suite) insert(t *testing.T) (card *Card, remove func()) {

@@ -89,7 +89,8 @@ type Quirks struct {
 	UTF16 bool
 	// NeededLost says that the library keeps the needed length to itself when a buffer is too small.
 	NeededLost bool
-	// ListsAtRandom says that ListReaders may answer ErrInvalidParameter, once in a while, to what is right.
+	// ListsAtRandom says that ListReaders and ListReaderGroups may answer ErrInvalidParameter, once in a while, to what is
+	// right; the next time they do not.
 	ListsAtRandom bool
 	// Unsupported is the answer to what the driver does not know, and Undecodable that to a name that is not UTF-8.
 	Unsupported, Undecodable winscard.Code

@@ -51,7 +51,7 @@ var outageCodes = []winscard.Code{
 func (s *suite) outageInSession(t *testing.T, end func()) {
 	before := descriptors(t)
 	// A session for every call: each shall meet the outage as the first.
-	contexts := contextCalls(s.readers[readerA])
+	contexts := s.contextCalls(s.readers[readerA])
 	cards := append(s.cardCalls(), disconnectCalls()...)
 	handles := make([]winscard.Card, len(cards))
 	owners := make([]winscard.Context, len(contexts)+len(cards))

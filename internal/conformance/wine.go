@@ -19,7 +19,8 @@ func (e *Environment) wine() {
 	q.Absent = winscard.CardPresent
 	q.UTF16 = true
 	q.NeededLost = true
-	// wine asks libpcsclite for the length with one that it has not set; -1 there stands for SCARD_AUTOALLOCATE.
+	// wine asks libpcsclite for the length with one that it has not set: what an earlier call of the thread has left on its
+	// stack. -1 there stands for SCARD_AUTOALLOCATE. libpcsclite then sets it.
 	q.ListsAtRandom = true
 
 	const (
