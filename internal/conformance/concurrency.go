@@ -252,7 +252,8 @@ var concurrencyTests = []subtest{
 		together(t, waiters, func(i int) {
 			for range rounds {
 				done := make(chan struct{})
-				go func() {
+				var cancelling sync.WaitGroup
+				cancelling.Go(func() {
 					for {
 						select {
 						case <-done:
@@ -261,9 +262,10 @@ var concurrencyTests = []subtest{
 							s.Backend.Cancel(ctxs[i])
 						}
 					}
-				}()
+				})
 				rc := s.Backend.GetStatusChange(ctxs[i], winscard.Infinite, slices.Clone(states[i]))
 				close(done)
+				cancelling.Wait() // the context is not to be released under a cancel
 				f.check(winscard.ErrCancelled, rc, "GetStatusChange")
 			}
 		})
