@@ -19,7 +19,7 @@ const bound = 50 * time.Millisecond
 // boundTries is how often a call is given the chance to keep the bound: a call
 // that waits for what it can't abort never does, one on a machine that is busy
 // with something else does not always.
-const boundTries = 5
+const boundTries = 20
 
 // requireBound requires that call returns in time once its context has ended.
 // blocked makes everything anew that the call needs to be held up. It returns
@@ -248,7 +248,7 @@ var apiBoundTests = []apiTest{
 func padBound(t *testing.T, s *padSuite) {
 	other, _ := s.connect(t, s.readers[0])
 	escape := ifdtest.FeatureCode(ifdtest.Escape)
-	s.pad.Answer(ifdtest.Escape, ifdtest.OK, 600*time.Millisecond, 1, 2, 3)
+	s.pad.Answer(ifdtest.Escape, ifdtest.OK, padTime, 1, 2, 3)
 	in := []byte{4, 5, 6}
 	dst := bytes.Repeat([]byte{0xA5}, 1000)
 	err := requireBound(t, "ControlAppend", func(*testing.T) func(context.Context) error {
