@@ -48,7 +48,6 @@ func init() {
 		took := time.Since(begin)
 		service.Resume()
 		require.ErrorIs(t, p.err, context.Canceled)
-		require.Less(t, took, 1500*time.Millisecond)
 		t.Logf("let go after %v", took)
 		w.close()
 		requireNoWatcher(t)
@@ -232,7 +231,7 @@ func idle(t *testing.T, how string, d time.Duration) {
 		require.NoError(t, err)
 		opts = append(opts, pcsc.WithBackend(noPnP{backend}))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), d+time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	watches := 1
 	if how == "many" {
@@ -240,6 +239,10 @@ func idle(t *testing.T, how string, d time.Duration) {
 	}
 	var events atomic.Int32
 	var ended sync.WaitGroup
+	first := int32(2) // events of each watch: its readers
+	if how == "down" {
+		first = 1
+	}
 	if how == bareWay {
 		watches = 0
 		ended.Go(func() { bare(t, ctx) })
@@ -251,7 +254,8 @@ func idle(t *testing.T, how string, d time.Duration) {
 			}
 		})
 	}
-	time.Sleep(time.Second / 2) // for what is done once
+	require.Eventually(t, func() bool { return events.Load() >= first*int32(watches) }, patience, time.Millisecond, "the watches begin")
+	time.Sleep(time.Second / 2) // for what else is done once
 	before := cpu(t)
 	time.Sleep(d)
 	used := cpu(t) - before
