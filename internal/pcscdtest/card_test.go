@@ -152,10 +152,17 @@ func TestEchoCardSleep(t *testing.T) {
 	require.Equal(t, []byte{0x90, 0}, card.Transmit([]byte{0x80, 0x30, 0, 50}))
 	require.GreaterOrEqual(t, time.Since(start), 50*time.Millisecond)
 
-	time.AfterFunc(20*time.Millisecond, card.PowerOff)
-	start = time.Now()
-	require.Equal(t, []byte{0x6F, 0}, card.Transmit([]byte{0x80, 0x30, 0xFF, 0xFF}))
-	require.Less(t, time.Since(start), 30*time.Second)
+	answer := make(chan []byte, 1)
+	before := card.Counters().APDUs
+	go func() { answer <- card.Transmit([]byte{0x80, 0x30, 0xFF, 0xFF}) }()
+	require.Eventually(t, func() bool { return card.Counters().APDUs > before }, 10*time.Second, time.Millisecond)
+	card.PowerOff()
+	select {
+	case got := <-answer:
+		require.Equal(t, []byte{0x6F, 0}, got)
+	case <-time.After(30 * time.Second): // it would sleep for twice as long
+		t.Fatal("the command did not end with the power")
+	}
 }
 
 func TestPattern(t *testing.T) {

@@ -45,7 +45,9 @@ func TestRemote(t *testing.T) {
 		begun, pulled := make(chan struct{}), make(chan struct{})
 		r.Insert(0, &stuckCard{begun, pulled})
 		s := connect(t, &Service{}, r.Readers()[0])
+		removed := make(chan struct{})
 		go func() {
+			defer close(removed)
 			<-begun
 			r.Remove(0) // ends the command
 		}()
@@ -59,6 +61,7 @@ func TestRemote(t *testing.T) {
 		case <-time.After(patience):
 			t.Fatal("the command did not end with the card")
 		}
+		<-removed // the command ends before pcscd has noticed
 	})
 	t.Run("Failures", func(t *testing.T) {
 		rec := &recorder{TB: t}

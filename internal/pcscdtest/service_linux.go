@@ -335,7 +335,7 @@ func (s *Service) queryRun(p *process) ([]protocol.ReaderState, error) {
 		select {
 		case <-p.exited: // the usual reason
 			return nil, fmt.Errorf("pcscd has ended: %v", p.cmd.ProcessState)
-		case <-time.After(time.Second):
+		case <-time.After(patience):
 		}
 	}
 	return states, err

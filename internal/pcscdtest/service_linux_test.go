@@ -199,7 +199,7 @@ func TestKillRestart(t *testing.T) {
 	s.Kill()
 	require.Zero(t, s.PID())
 	require.ErrorIs(t, syscall.Kill(pid, 0), syscall.ESRCH)
-	_, err := dial(socket, time.Now().Add(time.Second))
+	_, err := dial(socket, time.Now().Add(patience))
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 
 	start := time.Now()
@@ -210,7 +210,7 @@ func TestKillRestart(t *testing.T) {
 	connect(t, s, s.Readers()[0]).transmit(0, 0xA4, 4, 0)
 
 	s.Stop()
-	_, err = dial(socket, time.Now().Add(time.Second))
+	_, err = dial(socket, time.Now().Add(patience))
 	require.ErrorIs(t, err, os.ErrNotExist)
 
 	s.Restart(WithReaders(3))
@@ -232,7 +232,7 @@ func TestSocketFromC(t *testing.T) {
 }
 
 func TestNoService(t *testing.T) {
-	_, err := dial(new(Service).Socket(), time.Now().Add(time.Second))
+	_, err := dial(new(Service).Socket(), time.Now().Add(patience))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
