@@ -290,10 +290,11 @@ func begin(ctx context.Context, card *pcsc.Card, share pcsc.ShareMode, protocols
 	}
 }
 
-// isGone says whether the card was removed. A service can need some time to notice: pcscd looks every 400 ms.
+// isGone says whether the card was removed. A service can need some time to notice: pcscd looks every 400 ms, or less often
+// on a busy machine.
 func isGone(ctx context.Context, pc *pcsc.Context, reader string) bool {
 	state := pcsc.NewReaderState(reader)
-	return waitFor(ctx, pc, &state, pcsc.StateEmpty, time.Second) == nil
+	return waitFor(ctx, pc, &state, pcsc.StateEmpty, 2*time.Second) == nil
 }
 
 // split splits a response into data and status word. A card that breaks the rules may send less than a status word.

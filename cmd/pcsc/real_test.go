@@ -368,10 +368,10 @@ var realTests = []struct {
 		require.Equal(t, "card-inserted", w.event().Kind)
 		require.Equal(t, result{exitOK, "", ""}, w.interrupt())
 
-		r := p.run("watch", "--timeout", "1s")
+		r := p.run("watch", "--timeout", "5s")
 		require.Equal(t, exitTimeout, r.exit)
 		require.Regexp(t, `(?m)^.+  `+name+`  card inserted  .+  \(initial\)$`, r.stdout)
-		require.Equal(t, "pcsc: --timeout 1s is over\n", r.stderr)
+		require.Equal(t, "pcsc: --timeout 5s is over\n", r.stderr)
 
 		w = p.watch("--json", "-n", "1", "1")
 		w.next("reader-added", name, "", true)
@@ -438,17 +438,17 @@ var realTests = []struct {
 		svc := pcscdtest.Start(t)
 		svc.Insert(0, pcscdtest.NewEchoCard(nil))
 		began := time.Now()
-		r := p.run("apdu", "--timeout", "2s", "0", "80400000", "80302000", "80400000")
+		r := p.run("apdu", "--timeout", "5s", "0", "80400000", "8030FFFF", "80400000")
 		require.Equal(t, exitTimeout, r.exit)
 		require.Regexp(t, `^0000000\d 9000\n$`, r.stdout)
 		require.Contains(t, r.stderr, ": out of time\n")
-		require.Less(t, time.Since(began), 8*time.Second) // the card takes longer
+		require.Less(t, time.Since(began), 30*time.Second) // the card takes twice as long
 	}},
 	{"Interrupt", func(t *testing.T, p *program) {
 		svc := pcscdtest.Start(t)
 		card := pcscdtest.NewEchoCard(nil)
 		svc.Insert(0, card)
-		cmd, finish := p.command("apdu", "0", "80302000")
+		cmd, finish := p.command("apdu", "0", "8030FFFF")
 		require.NoError(t, cmd.Start())
 		require.Eventually(t, func() bool { return card.Counters().APDUs == 1 }, 20*time.Second, 5*time.Millisecond)
 		began := time.Now()
@@ -456,13 +456,13 @@ var realTests = []struct {
 		r := finish(cmd.Wait())
 		require.Equal(t, exitTimeout, r.exit)
 		require.Contains(t, r.stderr, ": interrupted\n")
-		require.Less(t, time.Since(began), 5*time.Second)
+		require.Less(t, time.Since(began), 30*time.Second) // the card takes twice as long
 	}},
 	{"Removed", func(t *testing.T, p *program) {
 		svc := pcscdtest.Start(t)
 		card := pcscdtest.NewEchoCard(nil)
 		svc.Insert(0, card)
-		cmd, finish := p.command("apdu", "--json", "0", "80400000", "80302000", "80400000")
+		cmd, finish := p.command("apdu", "--json", "0", "80400000", "8030FFFF", "80400000")
 		require.NoError(t, cmd.Start())
 		require.Eventually(t, func() bool { return card.Counters().APDUs == 2 }, 20*time.Second, 5*time.Millisecond)
 		svc.Remove(0)
@@ -476,7 +476,7 @@ var realTests = []struct {
 		svc := pcscdtest.Start(t)
 		card := pcscdtest.NewEchoCard(nil)
 		svc.Insert(0, card)
-		cmd, finish := p.command("apdu", "0", "80302000")
+		cmd, finish := p.command("apdu", "0", "8030FFFF")
 		require.NoError(t, cmd.Start())
 		require.Eventually(t, func() bool { return card.Counters().APDUs == 1 }, 20*time.Second, 5*time.Millisecond)
 		svc.Kill()

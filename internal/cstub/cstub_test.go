@@ -1136,15 +1136,16 @@ func TestDelay(t *testing.T) {
 	l.set(cstub.Delay(cstub.FuncTransmit, 0))
 	l.clean()
 
+	const long = 1500 // milliseconds, for a machine on which the closing is late
 	for name, slow := range map[string]func(){
-		"delay": func() { l.set(cstub.Delay(cstub.FuncTransmit, 300)) },
+		"delay": func() { l.set(cstub.Delay(cstub.FuncTransmit, long)) },
 		"sleep": func() {},
 	} {
 		t.Run("closed during "+name, func(t *testing.T) {
 			card := l.connect(ctx, cstub.Name(0))
 			slow()
 			before := l.counters()["transmit"]
-			command := l.bytes(cstub.Command(cstub.Sleep, 9, 300, 0))
+			command := l.bytes(cstub.Command(cstub.Sleep, 9, long, 0))
 			pci, out, n := l.pci(1, 2*word), l.buf(9), l.word(9)
 			done := make(chan struct{})
 			go func() {
