@@ -56,10 +56,16 @@ func (s *session) build(ctx context.Context, t *target, name string, args ...str
 		}
 	}
 	if t.toolchain != "" {
-		cmd := exec.CommandContext(ctx, "go", "version")
-		cmd.Env = append(os.Environ(), t.environ()...)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%w: Go's toolchain %s: %w: %s", errAbsent, t.toolchain, err, firstLine(out))
+		err := retry(ctx, t.platform(), func() error {
+			cmd := exec.CommandContext(ctx, "go", "version")
+			cmd.Env = append(os.Environ(), t.environ()...)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: Go's toolchain %s: %w: %s", errAbsent, t.toolchain, err, firstLine(out))
+			}
+			return nil
+		})
+		if err != nil {
+			return "", err
 		}
 	}
 	cmd := exec.CommandContext(ctx, "go", s.buildArgs(t, name, args)...)

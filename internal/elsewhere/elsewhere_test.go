@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -23,6 +25,39 @@ func TestExit32(t *testing.T) {
 	require.Len(t, f.Progs, 1)
 	require.Equal(t, f.Progs[0].Vaddr+52+32, f.Entry)
 	require.EqualValues(t, len(exit32()), f.Progs[0].Filesz)
+}
+
+// pausing sets the pauses between tries until the test ends.
+func pausing(t *testing.T, these ...time.Duration) {
+	before := pauses
+	t.Cleanup(func() { pauses = before })
+	pauses = these
+}
+
+// What can't be had is tried again, and nothing else.
+func TestRetry(t *testing.T) {
+	pausing(t, 0, time.Millisecond)
+	absent, fault := fmt.Errorf("%w: a mirror", errAbsent), errors.New("a fault")
+	for _, test := range []struct {
+		answers []error
+		tries   int
+	}{
+		{[]error{nil}, 1},
+		{[]error{fault}, 1},
+		{[]error{absent, nil}, 2},
+		{[]error{absent, absent, nil}, 3},
+		{[]error{absent, fault}, 2},
+		{[]error{absent, absent, absent}, 3},
+	} {
+		tries := 0
+		err := retry(t.Context(), "test", func() error { tries++; return test.answers[tries-1] })
+		require.Equal(t, test.answers[len(test.answers)-1], err)
+		require.Equal(t, test.tries, tries)
+	}
+	pausing(t, time.Hour)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := retry(ctx, "test", func() error { time.AfterFunc(time.Millisecond, cancel); return absent })
+	require.Equal(t, absent, err)
 }
 
 func TestCount(t *testing.T) {
@@ -81,6 +116,7 @@ func TestReport(t *testing.T) {
 
 // Packages that can't be had are something that the machine lacks; what goes wrong with them is a fault.
 func TestRootErrors(t *testing.T) {
+	pausing(t, 0)
 	s := &session{options: options{cache: t.TempDir()}, work: t.TempDir()}
 	a := &arch{goarch: "arm", debian: "armhf"}
 	_, err := s.root(t.Context(), &mirror{suite: "bookworm"}, a)

@@ -5,12 +5,14 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +24,12 @@ func (s *session) runs32(ctx context.Context) error {
 	if err := os.WriteFile(path, exit32(), 0o700); err != nil {
 		return err
 	}
-	if err := exec.CommandContext(ctx, path).Run(); err != nil {
+	err := exec.CommandContext(ctx, path).Run()
+	for errors.Is(err, syscall.ETXTBSY) { // a program that is being started beside has the file open
+		time.Sleep(time.Millisecond)
+		err = exec.CommandContext(ctx, path).Run()
+	}
+	if err != nil {
 		return fmt.Errorf("this machine runs no 32-bit x86 programs: %w", err)
 	}
 	return nil

@@ -6,11 +6,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -78,18 +81,14 @@ func (s *session) system(ctx context.Context, r *recipe, emulator string) (*syst
 	return y, nil
 }
 
+// makingPatience is for each part of the making of a system.
+const makingPatience = 30 * time.Minute
+
 func (s *session) make(ctx context.Context, r *recipe, made *system) (err error) {
 	if _, err := exec.LookPath("debootstrap"); err != nil {
 		return fmt.Errorf("%w: debootstrap is not installed (apt-get install debootstrap)", errAbsent)
 	}
 	partial := filepath.Join(s.cache, r.name+".partial")
-	if err := os.RemoveAll(partial); err != nil {
-		return err
-	}
-	// The folder above is private; the system's own has to be as its users, such as apt's, expect it.
-	if err := os.Mkdir(partial, 0o755); err != nil {
-		return err
-	}
 	log, err := os.Create(filepath.Join(s.cache, r.name+".log"))
 	if err != nil {
 		return err
@@ -101,12 +100,37 @@ func (s *session) make(ctx context.Context, r *recipe, made *system) (err error)
 			err = fmt.Errorf("%w; see %s", err, log.Name())
 		}
 	}()
+	if err := retry(ctx, r.name, func() error { return s.fetch(ctx, r, partial, log) }); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, makingPatience)
+	defer cancel()
+	y := &system{root: partial, changes: true, emulator: made.emulator}
+	if err := y.script(ctx, r.finish+"\napt-get clean\nrm -rf /var/lib/apt/lists/*", log); err != nil {
+		return fmt.Errorf("preparing the system: %w", err)
+	}
+	return os.Rename(partial, made.root)
+}
+
+// fetch makes a Debian system with the packages of a recipe.
+func (s *session) fetch(ctx context.Context, r *recipe, partial string, log io.Writer) error {
+	if err := os.RemoveAll(partial); err != nil {
+		return err
+	}
+	// The folder above is private; the system's own has to be as its users, such as apt's, expect it.
+	if err := os.Mkdir(partial, 0o755); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, makingPatience)
+	defer cancel()
 	args := []string{"--variant=minbase", r.suite, partial}
 	if mirror := os.Getenv(mirrorEnv); mirror != "" {
 		args = append(args, mirror)
 	}
 	boot := exec.CommandContext(ctx, "debootstrap", args...)
 	boot.Stdout, boot.Stderr = log, log
+	// What it mounts ends with it. Else the mounts of one that was killed would keep the folder from being removed.
+	boot.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	if err := boot.Run(); err != nil {
 		return fmt.Errorf("%w: its packages can't be had: debootstrap: %w", errAbsent, err)
 	}
@@ -129,9 +153,25 @@ func (s *session) make(ctx context.Context, r *recipe, made *system) (err error)
 	if err := y.script(ctx, script.String(), log); err != nil {
 		return fmt.Errorf("%w: its packages can't be had: %w", errAbsent, err)
 	}
-	y.network, y.emulator = false, made.emulator
-	if err := y.script(ctx, r.finish+"\napt-get clean\nrm -rf /var/lib/apt/lists/*", log); err != nil {
-		return fmt.Errorf("preparing the system: %w", err)
+	return nil
+}
+
+// pauses are those between the tries to fetch something. Mirrors, and what lies on the way to them, fail now and then.
+var pauses = []time.Duration{5 * time.Second, 30 * time.Second}
+
+// retry tries again what failed because something can't be had.
+func retry(ctx context.Context, name string, try func() error) error {
+	for _, pause := range pauses {
+		err := try()
+		if !errors.Is(err, errAbsent) || ctx.Err() != nil {
+			return err
+		}
+		fmt.Printf("%s: %s; it is tried again in %v\n", name, firstLine([]byte(err.Error())), pause)
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
 	}
-	return os.Rename(partial, made.root)
+	return try()
 }

@@ -103,10 +103,13 @@ func (s *session) root(ctx context.Context, m *mirror, a *arch) (string, error) 
 		}
 		return nil
 	}
-	if err := apt("update"); err != nil {
-		return "", err
-	}
-	if err := apt(append([]string{"download"}, a.packages()...)...); err != nil {
+	err := retry(ctx, a.debian, func() error {
+		if err := apt("update"); err != nil {
+			return err
+		}
+		return apt(append([]string{"download"}, a.packages()...)...)
+	})
+	if err != nil {
 		return "", err
 	}
 	debs, err := filepath.Glob(work + "/debs/*.deb")
