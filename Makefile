@@ -7,26 +7,35 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEB = pcscd libpcsclite-dev vsmartcard-vpcd gcc libc6-dev pkg-config \
 	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686 opensc pcsc-tools python3-pyscard
 
-.PHONY: run test generate check bench lint vet unit abi test-windows test-arch deps
+.PHONY: run test generate check bench lint vet unit abi test-windows test-arch deps fetch
 
 # The guided tour, on the embedded virtual reader where no PC/SC service runs. Needs Go alone.
 run:
 	CGO_ENABLED=0 go run ./cmd/pcsc demo
 
 # Everything, on the real pcscd. A component that is missing is a failure here, not a skip.
-test: deps check lint vet unit
+test: deps fetch check lint vet unit
 
 deps:
 	@$(call install,$(DEB))
 
-# Installs the Debian packages that are missing, and says which.
+# What the go command fetches. By itself it does not try again.
+fetch:
+	@for pause in 5 30 0; do go list -deps -test ./... >/dev/null && go run $(STATICCHECK) -version >/dev/null && exit; sleep $$pause; done; exit 1
+
+# Installs the Debian packages that are missing, and says which. A mirror may fail for a moment, and another apt have the lock.
 define install
 missing=; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
 if [ -n "$$missing" ]; then \
 	command -v apt-get >/dev/null || { echo "make $@ needs these Debian packages or their like:$$missing" >&2; exit 1; }; \
 	echo "installing:$$missing"; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	for pause in 5 30 0; do \
+		$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends \
+			-o DPkg::Lock::Timeout=300 $$missing >/dev/null && exit; \
+		sleep $$pause; \
+	done; \
+	exit 1; \
 fi
 endef
 
