@@ -47,6 +47,10 @@ func (t *target) environ() []string {
 	return env
 }
 
+// builds has room for those that run. The go command uses all processors by itself, and so many times the memory of a
+// compiler: one for each of many jobs would take more than a machine with many processors need have.
+var builds = make(chan struct{}, 2)
+
 // build builds something of the module, args being those of the go command, on the machine. It returns the file's name
 // in the work folder.
 func (s *session) build(ctx context.Context, t *target, name string, args ...string) (string, error) {
@@ -68,6 +72,8 @@ func (s *session) build(ctx context.Context, t *target, name string, args ...str
 			return "", err
 		}
 	}
+	builds <- struct{}{}
+	defer func() { <-builds }()
 	cmd := exec.CommandContext(ctx, "go", s.buildArgs(t, name, args)...)
 	cmd.Dir = s.module
 	cmd.Env = append(os.Environ(), t.environ()...)
