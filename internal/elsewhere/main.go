@@ -92,6 +92,8 @@ func run(ctx context.Context, o options, args []string) (bool, error) {
 	if o.cache == "" {
 		return false, fmt.Errorf("there is no folder for a cache; set %s", cacheEnv)
 	}
+	// The users of a system that is made, such as apt's, have to be able to read it. What is private says so.
+	syscall.Umask(0o022)
 	s, err := newSession(ctx, o)
 	if err != nil {
 		return false, err
