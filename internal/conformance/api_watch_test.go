@@ -175,19 +175,24 @@ func (w *eventWatch) until(kind pcsc.EventKind, reader string) pcsc.Event {
 	}
 }
 
-// rest takes events of a kind until no more come.
-func (w *eventWatch) rest(kind pcsc.EventKind) {
+// up takes the events that tell of the shared service's readers and cards when it has come up again, one by one in any
+// order, and that it is up before them.
+func (w *eventWatch) up(s *apiSuite) pcsc.Event {
 	w.t.Helper()
-	for {
-		select {
-		case p := <-w.begin():
-			w.under = nil
-			require.NoError(w.t, p.err)
-			require.Equal(w.t, kind, p.event.Kind)
-		case <-time.After(300 * time.Millisecond):
-			return
-		}
+	up := w.expect(pcsc.ServiceUp, "", nil)
+	var want, got []string
+	for _, name := range s.readers {
+		want = append(want, fmt.Sprint(pcsc.ReaderAdded, " ", name))
 	}
+	for _, reader := range []int{readerA, readerB} {
+		want = append(want, fmt.Sprint(pcsc.CardInserted, " ", s.readers[reader]))
+	}
+	for range want {
+		e := w.next()
+		got = append(got, fmt.Sprint(e.Kind, " ", e.Reader))
+	}
+	require.ElementsMatch(w.t, want, got)
+	return up
 }
 
 var watchOutageTests = []apiTest{
@@ -233,11 +238,7 @@ var watchOutageTests = []apiTest{
 			s.Service.Kill()
 			s.Service.Restart()
 			w.down()
-			w.expect(pcsc.ServiceUp, "", nil)
-			w.until(pcsc.CardInserted, s.readers[readerA])
-			w.until(pcsc.CardInserted, s.readers[readerB])
-			// Readers come one by one while the service starts.
-			w.rest(pcsc.ReaderAdded)
+			w.up(s)
 		}
 		w.close()
 		s.Service.Stop()
@@ -316,16 +317,9 @@ func (s *apiSuite) watchOutages(t *testing.T, end func()) {
 		up := start(func() time.Time { return s.answers(t) })
 		s.Service.Restart()
 		since := await(t, up, "the service")
-		recovered := w.expect(pcsc.ServiceUp, "", nil).Time.Sub(since)
-		cards := map[string]bool{}
-		for len(cards) < 2 {
-			if e := w.next(); e.Kind == pcsc.CardInserted {
-				cards[e.Reader] = true
-			}
-		}
+		recovered := w.up(s).Time.Sub(since)
 		t.Logf("end noticed %v after the process was gone; up again %v after it answered", noticed, recovered)
 		require.Less(t, recovered, soon)
-		w.rest(pcsc.ReaderAdded)
 	}
 	told(5, "card inserted "+s.readers[readerA])
 	told(4, "service down")
