@@ -69,7 +69,7 @@ func (s *session) addError(r result, err error) {
 }
 
 // patience is for one test program that hangs. The longest take two or three minutes.
-const patience = 30 * time.Minute
+const patience = 15 * time.Minute
 
 // test runs a test program, which was made to print as go test -v does, and adds its result.
 func (s *session) test(ctx context.Context, r result, make func(context.Context) *exec.Cmd) {
