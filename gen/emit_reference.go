@@ -357,10 +357,14 @@ func (t target) layouts() string {
 	switch {
 	case t.proof == nil:
 		return "as on other targets of the platform"
-	case t.proof.Compiler == "":
-		return "checked by table"
 	}
 	compiler, _, _ := strings.Cut(t.proof.Compiler, " ")
+	switch t.proof.Headers {
+	case "table":
+		return "checked by table, compiled by " + code(compiler)
+	case "stand_in":
+		return "checked by compiler: " + code(compiler) + ", stand-in headers"
+	}
 	return "checked by compiler: " + code(compiler)
 }
 
@@ -379,10 +383,28 @@ func (t target) runs() string {
 	return strings.Join(runs, ", ")
 }
 
+// withCgo are the targets whose cgo backend is vetted on any machine.
+func (p *page) withCgo() (targets []string) {
+	for _, pl := range p.model.Platforms {
+		for _, proof := range pl.Proofs {
+			if pl.Cgo.PkgConfig == "" && proof.Cgo != "" {
+				targets = append(targets, proof.Target)
+			}
+		}
+	}
+	return targets
+}
+
 func (p *page) platforms() {
-	p.printf("\n`make test` vets every target under every choice of backend; `make abi` has the layouts, constants and\n" +
-		"prototypes of the spec checked by the compiler and the headers of a target, or by a table that such a compiler has\n" +
-		"printed. What runs, runs the conformance suite, or as much of it as the system can carry: `make test` natively,\n" +
+	p.printf("\n`make test` vets every target under every choice of backend that needs no C compiler. With cgo it vets the targets that\n"+
+		"have both a compiler and headers of PC/SC here: that of the machine, %s.\n\n", strings.Join(p.withCgo(), ", "))
+	p.printf("`make abi` has the sizes, offsets, constants and prototypes of the spec checked by a compiler for the target. The headers\n" +
+		"of pcsc-lite, which has the same for all systems, are Debian's, and those of Windows mingw's. *By table* means that no\n" +
+		"headers can be had: the spec is compared with a table of what they say, and clang compiles what is generated from the spec, the\n" +
+		"cgo backend too, with headers that are made from the table, for it to be C that agrees with the table. *Stand-in headers*\n" +
+		"means that those of the target's C library can't be had: clang knows the sizes and the alignment of the target, and the\n" +
+		"headers of pcsc-lite need nothing but some of musl's, for Linux. What a system changes in its pcsc-lite is not seen so.\n\n" +
+		"What runs, runs the conformance suite, or as much of it as the system can carry: `make test` natively,\n" +
 		"`make test-arch` under an emulator where the machine does not run the programs, and `make test-windows` under wine,\n" +
 		"which has a part of the library; the rest is called in a library that checks its arguments, as is all with musl.\n")
 	for _, pl := range p.model.Platforms {
@@ -397,7 +419,7 @@ func (p *page) platforms() {
 
 // support is the table of the README: a row for each system.
 func (p *page) support() {
-	type line struct{ dlopen, compiler, table, run []string }
+	type line struct{ dlopen, compiler, standIn, table, run []string }
 	lines := map[string]*line{}
 	var systems []string
 	for _, pl := range p.model.Platforms {
@@ -414,8 +436,10 @@ func (p *page) support() {
 			}
 			switch {
 			case t.proof == nil:
-			case t.proof.Compiler == "":
+			case t.proof.Headers == "table":
 				l.table = append(l.table, arch)
+			case t.proof.Headers == "stand_in":
+				l.standIn = append(l.standIn, arch)
 			default:
 				l.compiler = append(l.compiler, arch)
 			}
@@ -434,9 +458,18 @@ func (p *page) support() {
 	var rows [][]string
 	for _, s := range systems {
 		l := lines[s]
-		checked := join(l.compiler)
-		if l.table != nil {
-			checked = join(l.table) + " (by table)"
+		var how []string
+		for _, of := range []struct {
+			archs []string
+			mark  string
+		}{{l.compiler, ""}, {l.standIn, " (stand-in headers)"}, {l.table, " (by table)"}} {
+			if of.archs != nil {
+				how = append(how, join(of.archs)+of.mark)
+			}
+		}
+		checked := "none"
+		if how != nil {
+			checked = strings.Join(how, "; ")
 		}
 		rows = append(rows, []string{s, join(l.dlopen), checked, join(l.run)})
 	}

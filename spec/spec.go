@@ -116,8 +116,9 @@ type Proof struct {
 	Node     `yaml:"-"`
 	Target   string   `yaml:"target" spec:"required" doc:"GOOS/GOARCH, one of targets"`
 	Libc     string   `yaml:"libc" doc:"the C library, where it is not the usual one: musl, x32"`
-	Compiler string   `yaml:"compiler" doc:"the C compiler that checks layouts and constants against the headers, with flags; without one they are compared with a table"`
-	Packages []string `yaml:"packages" doc:"Debian packages that have the compiler"`
+	Compiler string   `yaml:"compiler" spec:"required" doc:"the C compiler that checks layouts and constants against the headers, with flags"`
+	Packages []string `yaml:"packages" spec:"required" doc:"Debian packages that have the compiler"`
+	Headers  string   `yaml:"headers" spec:"enum=table|stand_in" doc:"where the target's own headers can't be had, table: those that are made from the table of the platform; stand_in: those of another system"`
 	Cgo      string   `yaml:"cgo" doc:"the make target that runs the cgo backend"`
 	Dlopen   string   `yaml:"dlopen" doc:"the make target that runs the dlopen backend"`
 }

@@ -117,9 +117,6 @@ func (v *validator) checkProofs(p *Platform, path string) {
 		if j := slices.IndexFunc(p.Proofs[:i], same); j >= 0 {
 			v.add(proof.At("target"), KindDuplicate, join(at, "target"), "%s is proved at %s already: keep one", proof.Target, p.Proofs[j].Pos)
 		}
-		if (proof.Compiler == "") != (proof.Packages == nil) {
-			v.add(proof.Pos, KindTarget, at, "compiler and packages go together: give both, or neither")
-		}
 	}
 }
 

@@ -1,10 +1,11 @@
 // Command abi proves what the spec says of C: it compiles the C files that are generated from the spec, which assert
 // every size, offset, sign, constant and prototype, with the compiler and the headers of each target; it compares the
 // names that headers define, and the symbols that libraries export, with those of the spec; and it says of each target
-// how far it is proved. Where neither headers nor library can be had, a table stands for them.
+// how far it is proved. Where neither headers nor library can be had, a table stands for them, from which headers are made.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -77,41 +78,84 @@ type result struct {
 
 func prove(s *spec.Spec, m *gen.Model, include string) (results []result) {
 	for _, p := range s.Platforms {
-		var headers []string // flags of the first compiler that has the headers
-		byTable := false
+		var headers bool // whether a compiler has had them
 		for _, proof := range p.Proofs {
-			name := proof.Target
-			if proof.Libc != "" {
-				name += " (" + proof.Libc + ")"
-			}
-			if proof.Compiler == "" {
-				results = append(results, result{target: name, what: "layouts, by table: go test ./gen -run TestLayouts"})
-				if !byTable {
-					byTable = true
-					r := result{target: p.Name, what: "constants, types, prototypes and symbols, by table: " + tables[p.Name]}
-					r.set(checkTable(s, m, p))
-					results = append(results, r)
-				}
+			if proof.Headers == "table" {
 				continue
 			}
 			begin := time.Now()
 			compiler, err := newCompiler(p, proof, include)
-			r := result{target: name, what: "sizes, offsets, signs, constants, prototypes, by " + compiler.command[0]}
+			r := result{target: proofName(proof), what: "sizes, offsets, signs, constants, prototypes, by " + compiler.command[0]}
+			if proof.Headers == "stand_in" {
+				r.what += ", with headers that stand in"
+			}
 			if err == nil {
 				err = compiler.check("generated/abi/" + p.Name + ".c")
 			}
 			r.set(err)
 			r.took = time.Since(begin)
 			results = append(results, r)
-			if headers == nil && r.outcome != notRun {
-				headers = compiler.command
+			if !headers && r.outcome != notRun {
+				headers = true
 				r := result{target: p.Name, what: "names that the headers define"}
 				r.set(checkNames(s, m, p, compiler))
 				results = append(results, r)
 			}
 		}
+		if tables[p.Name] != "" {
+			results = append(results, proveByTable(s, m, p)...)
+		}
 	}
 	return append(results, checkSymbols(m)...)
+}
+
+// proveByTable compares the spec with the table of a platform, and compiles what is generated from the spec with headers
+// that are made from the table.
+func proveByTable(s *spec.Spec, m *gen.Model, p *spec.Platform) []result {
+	r := result{target: p.Name, what: "constants, types, prototypes and symbols, by table: " + tables[p.Name]}
+	r.set(checkTable(s, m, p))
+	results := []result{r, {target: p.Name, what: "layouts, by table: go test ./gen -run TestLayouts"}}
+	backend := "backend_cgo/zbackend_" + p.Name + ".go"
+	source, failure := os.ReadFile(backend)
+	dir, err := os.MkdirTemp("", "gopcsc-abi-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		var t table
+		if t, err = readTable(tables[p.Name]); err == nil {
+			err = t.writeHeaders(dir, s, p)
+		}
+	}
+	failure = errors.Join(failure, err)
+	for _, proof := range p.Proofs {
+		if proof.Headers != "table" {
+			continue
+		}
+		prove := func(what string, check func(compiler) error) {
+			begin := time.Now()
+			compiler, err := newCompiler(p, proof, dir)
+			if failure != nil {
+				err = failure
+			}
+			if err == nil {
+				err = check(compiler)
+			}
+			r := result{target: proofName(proof), what: what + ", by table, compiled by " + compiler.command[0]}
+			r.set(err)
+			r.took = time.Since(begin)
+			results = append(results, r)
+		}
+		prove("sizes, offsets, signs, constants, prototypes", func(c compiler) error { return c.check("generated/abi/" + p.Name + ".c") })
+		prove("cgo backend", func(c compiler) error { return checkCgo(backend, source, proof.Target, c) })
+	}
+	return results
+}
+
+// proofName is the target of a proof, and the C library if it is not the usual one.
+func proofName(proof *spec.Proof) string {
+	if proof.Libc != "" {
+		return proof.Target + " (" + proof.Libc + ")"
+	}
+	return proof.Target
 }
 
 // set makes an outcome of an error.

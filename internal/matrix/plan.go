@@ -100,10 +100,11 @@ func plan(s *spec.Spec) (vets, builds []run) {
 	return vets, builds
 }
 
-// compiler is the C compiler for a target, if the headers of PC/SC come with it or are the machine's own.
+// compiler is the C compiler for a target, if programs can be made with it, and the headers of PC/SC come with it or are the
+// machine's own.
 func compiler(p *spec.Platform, target string) string {
 	for _, proof := range p.Proofs {
-		if proof.Target == target && proof.Libc == "" && (p.Cgo.PkgConfig == "" || target == runtime.GOOS+"/"+runtime.GOARCH) {
+		if proof.Target == target && proof.Libc == "" && proof.Cgo != "" && (p.Cgo.PkgConfig == "" || target == runtime.GOOS+"/"+runtime.GOARCH) {
 			return proof.Compiler
 		}
 	}
