@@ -25,7 +25,8 @@ import (
 //     and do not wait.
 //   - A card to which its owner sends nothing for five seconds in a transaction is reset, and the transaction is over.
 //
-// Names of readers are pcscd's all the same, and the functions that only Windows has return ErrUnsupportedFunction.
+// Names of readers are pcscd's all the same. Of the functions that only Windows has there is
+// [Service.LocateCardsByATR], with the codes and states above; the others return ErrUnsupportedFunction.
 func (s *Service) Windows() winscard.Backend {
 	return &windows{Service: s, active: map[winscard.Card]*activity{}}
 }
@@ -65,6 +66,14 @@ func (w *windows) driverCode(rc winscard.Code) winscard.Code {
 		return winscard.ErrWinNotSupported
 	case winscard.ErrInsufficientBuffer:
 		return winscard.ErrWinInsufficientBuffer
+	}
+	return w.code(rc)
+}
+
+// stateCode is Windows' for a code of a call that looks at readers.
+func (w *windows) stateCode(rc winscard.Code) winscard.Code {
+	if rc == winscard.ErrCommError { // the service has stopped in the meantime
+		return winscard.ErrServiceStopped
 	}
 	return w.code(rc)
 }
@@ -113,11 +122,11 @@ func (w *windows) ListReaderGroups(ctx winscard.Context, groups []byte) (int, wi
 }
 
 func (w *windows) GetStatusChange(ctx winscard.Context, timeout uint32, states []winscard.ReaderState) winscard.Code {
-	rc := w.Service.GetStatusChange(ctx, timeout, states)
-	if rc == winscard.ErrCommError { // the service has stopped in the meantime
-		return winscard.ErrServiceStopped
-	}
-	return w.code(rc)
+	return w.stateCode(w.Service.GetStatusChange(ctx, timeout, states))
+}
+
+func (w *windows) LocateCardsByATR(ctx winscard.Context, masks []winscard.ATRMask, states []winscard.ReaderState) winscard.Code {
+	return w.stateCode(w.Service.LocateCardsByATR(ctx, masks, states))
 }
 
 func (w *windows) Connect(ctx winscard.Context, reader string, share, protocols uint32) (winscard.Card, uint32, winscard.Code) {

@@ -55,6 +55,7 @@ func TestWindowsCodes(t *testing.T) {
 	_, _, _, _, rc = w.Status(h+1, nil, nil)
 	want(t, none, rc)
 	want(t, none, w.GetStatusChange(ctx+1, 0, []winscard.ReaderState{{Reader: r.Name()}}))
+	want(t, none, w.LocateCardsByATR(ctx+1, []winscard.ATRMask{{ATRLen: 1}}, []winscard.ReaderState{{Reader: r.Name()}}))
 
 	_, rc = w.Control(h, 1, nil, nil)
 	want(t, winscard.ErrWinNotSupported, rc)
@@ -69,6 +70,7 @@ func TestWindowsCodes(t *testing.T) {
 	want(t, winscard.ErrServiceStopped, w.BeginTransaction(h))
 	_, rc = w.ListReaders(ctx, nil, nil)
 	want(t, winscard.ErrServiceStopped, rc)
+	want(t, winscard.ErrServiceStopped, w.LocateCardsByATR(ctx, []winscard.ATRMask{{ATRLen: 1}}, []winscard.ReaderState{{Reader: r.Name()}}))
 	_, rc = w.EstablishContext(0)
 	want(t, winscard.ErrNoService, rc)
 }
@@ -94,6 +96,18 @@ func TestWindowsStates(t *testing.T) {
 	require.Equal(t, sUnknown|sIgnore|sChanged, states[0].EventState)
 	require.NotZero(t, states[1].EventState&sPresent)
 	want(t, winscard.ErrUnknownReader, s.GetStatusChange(establish(t, s), 0, states[:1]))
+}
+
+func TestWindowsLocate(t *testing.T) {
+	s, r, w, ctx, _ := onWindows(t, echo(atrBoth))
+	mask := winscard.ATRMask{ATRLen: uint32(len(atrBoth))}
+	copy(mask.ATR[:], atrBoth)
+	states := []winscard.ReaderState{{Reader: "Nonesuch"}, {Reader: r.Name()}}
+	ok(t, w.LocateCardsByATR(ctx, []winscard.ATRMask{mask}, states))
+	require.Equal(t, sUnknown|sIgnore|sChanged, states[0].EventState)
+	require.NotZero(t, states[1].EventState&uint32(winscard.StateATRMatch))
+	want(t, winscard.ErrUnknownReader, s.LocateCardsByATR(establish(t, s), []winscard.ATRMask{mask}, states[:1]), "for everybody else")
+	want(t, winscard.ErrUnsupportedFunction, w.LocateCards(ctx, []string{"card"}, states))
 }
 
 func TestWindowsPnP(t *testing.T) {
