@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/gopcsc/gopcsc/pcsc"
 	"github.com/gopcsc/gopcsc/pcsc/virtual"
@@ -29,6 +30,28 @@ func ExampleContext_GetProviderID() {
 		fmt.Println(provider)
 	}
 	// Output: no database of cards here
+}
+
+// A program that starts with the system waits for the service of Windows. Elsewhere there is nothing to wait for that way,
+// and a context can be established or not; Watch waits on every system.
+func ExampleWaitStarted() {
+	service := virtual.New() // on Windows none needs to be given
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := pcsc.WaitStarted(ctx, pcsc.WithBackend(service))
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		log.Fatal("no reader was attached for a minute")
+	case err != nil && !errors.Is(err, errors.ErrUnsupported):
+		log.Fatal(err)
+	}
+	c, err := pcsc.EstablishContext(pcsc.ScopeSystem, pcsc.WithBackend(service))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Println("the service runs")
+	// Output: the service runs
 }
 
 func ExampleParseGUID() {
