@@ -1261,7 +1261,7 @@ func (*Backend) GetProviderID(ctx winscard.Context, cardType string) (provider w
 }
 
 // GetReaderDeviceInstanceID is the equivalent of SCardGetReaderDeviceInstanceIdW: it gives the device instance
-// identifier of a reader.
+// identifier of a reader, but not in a Remote Desktop session.
 func (*Backend) GetReaderDeviceInstanceID(ctx winscard.Context, reader string, instance []byte) (n int, rc winscard.Code) {
 	buf := buffers.Get().(*callbuf.Buffer)
 	readerAt, readerOK := buf.WideText(reader)
@@ -1471,7 +1471,7 @@ func (*Backend) ListReaders(ctx winscard.Context, groups []string, readers []byt
 }
 
 // ListReadersWithDeviceInstanceID is the equivalent of SCardListReadersWithDeviceInstanceIdW: it lists the
-// readers of a device.
+// readers of a device, but not in a Remote Desktop session.
 func (*Backend) ListReadersWithDeviceInstanceID(ctx winscard.Context, instance string, readers []byte) (n int, rc winscard.Code) {
 	buf := buffers.Get().(*callbuf.Buffer)
 	instanceAt, instanceOK := buf.WideText(instance)
@@ -1566,7 +1566,8 @@ func (*Backend) LocateCardsByATR(ctx winscard.Context, masks []winscard.ATRMask,
 	return rc
 }
 
-// ReadCache is the equivalent of SCardReadCacheW: it reads an item of a card from the cache of the service.
+// ReadCache is the equivalent of SCardReadCacheW: it reads an item of a card from the cache of the service; one
+// that is older than asked for is removed.
 func (*Backend) ReadCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) (n int, rc winscard.Code) {
 	buf := buffers.Get().(*callbuf.Buffer)
 	nameAt, nameOK := buf.WideText(name)

@@ -694,7 +694,7 @@ func (b *Backend) GetProviderID(ctx winscard.Context, cardType string) (provider
 }
 
 // GetReaderDeviceInstanceID is the equivalent of SCardGetReaderDeviceInstanceIdW: it gives the device instance
-// identifier of a reader.
+// identifier of a reader, but not in a Remote Desktop session.
 func (b *Backend) GetReaderDeviceInstanceID(ctx winscard.Context, reader string, instance []byte) (n int, rc winscard.Code) {
 	fn := b.sym[symGetReaderDeviceInstanceID]
 	if fn == 0 {
@@ -1032,7 +1032,7 @@ func (b *Backend) ListReaders(ctx winscard.Context, groups []string, readers []b
 }
 
 // ListReadersWithDeviceInstanceID is the equivalent of SCardListReadersWithDeviceInstanceIdW: it lists the
-// readers of a device.
+// readers of a device, but not in a Remote Desktop session.
 func (b *Backend) ListReadersWithDeviceInstanceID(ctx winscard.Context, instance string, readers []byte) (n int, rc winscard.Code) {
 	fn := b.sym[symListReadersWithDeviceInstanceID]
 	if fn == 0 {
@@ -1140,7 +1140,8 @@ func (b *Backend) LocateCardsByATR(ctx winscard.Context, masks []winscard.ATRMas
 	return rc
 }
 
-// ReadCache is the equivalent of SCardReadCacheW: it reads an item of a card from the cache of the service.
+// ReadCache is the equivalent of SCardReadCacheW: it reads an item of a card from the cache of the service; one
+// that is older than asked for is removed.
 func (b *Backend) ReadCache(ctx winscard.Context, cardID winscard.GUID, freshness uint32, name string, data []byte) (n int, rc winscard.Code) {
 	fn := b.sym[symReadCache]
 	if fn == 0 {

@@ -232,6 +232,23 @@ func link(f *Function) string {
 	return strings.Join(out, "\n")
 }
 
+// errorsOf names the return codes by which a caller of a function decides what to do, with what they mean, or nothing if
+// the spec has none:
+//
+//	Errors: [ErrCacheItemNotFound] (the item is not in the cache).
+func errorsOf(m *Model, f *Function) string {
+	var all []string
+	for _, c := range m.Codes {
+		if slices.Contains(f.Errors, c.Name) {
+			all = append(all, fmt.Sprintf("[%s] (%s)", c.Go, c.Text))
+		}
+	}
+	if all == nil {
+		return ""
+	}
+	return " Errors: " + enumerate(all) + "."
+}
+
 // platformsOf names the platforms of a function for people, or nothing if all have it.
 func platformsOf(m *Model, f *Function) string {
 	var has []string

@@ -31,12 +31,18 @@ func emitDoc(m *Model) ([]File, error) {
 	}
 	d.values()
 	d.constants()
+	d.lacking()
 
 	d.paragraph("# C libraries")
 	d.paragraph("These differences are the backends' matter. " +
 		"A program meets them when it brings a backend of its own.")
 	d.list("Libraries, as the dlopen backend loads them:", each(m.Platforms, d.libraries))
-	d.list("Functions that some platforms lack:", each(m.Functions, d.availability))
+	d.list("Functions that some platforms lack, and that no method uses:", d.availability("%s", func(f *Function) string {
+		if f.API == "none" {
+			return f.Name
+		}
+		return ""
+	}))
 	d.list("Functions whose symbol is not their name:", each(m.Platforms, d.symbols))
 	d.list("Strings:", each(m.Platforms, d.strings))
 	d.list("Types whose width differs:", each(m.Scalars, d.scalar))
@@ -160,22 +166,60 @@ func (d *docText) libraries(p *Platform) string {
 	return fmt.Sprintf("%s: %s.", p.Title, strings.Join(names, ", "))
 }
 
-func (d *docText) availability(fn *Function) string {
-	on := platformsOf(d.model, fn)
+// lacking lists what a user of package pcsc does not find everywhere.
+func (d *docText) lacking() {
+	items := d.availability("[%s]", methodOf)
+	if items == nil {
+		return
+	}
+	d.paragraph("# Methods that some platforms lack")
+	d.list("All methods can be called everywhere, so that a program compiles everywhere. Where the platform lacks the "+
+		"function, or is older than the version named, the error is errors.ErrUnsupported. These are not on every platform:", items)
+}
+
+// methodOf is what package pcsc has for a function, or nothing.
+func methodOf(f *Function) string {
 	switch {
-	case on == "" && fn.Optional:
-		return fn.Name + " may be missing everywhere."
-	case on == "":
+	case f.API == "none":
 		return ""
+	case f.Method != "":
+		return f.Method
+	case f.On == "none":
+		return f.Go
 	}
-	text := fmt.Sprintf("%s is there on %s", fn.Name, on)
-	if fn.Optional {
-		text += ", and may be missing there too"
+	return f.On + "." + f.Go
+}
+
+// availability lists the functions that some platforms lack by the platforms that have them, under the names that it is
+// given and in their format; what has no name is left out.
+func (d *docText) availability(format string, name func(*Function) string) []string {
+	names := map[string][]string{}
+	for _, fn := range d.model.Functions {
+		on := platformsOf(d.model, fn)
+		n := name(fn)
+		if n == "" || on == "" && !fn.Optional {
+			continue
+		}
+		if on == "" {
+			on = "Every platform"
+		}
+		on += sinceOf(d.model, fn)
+		if fn.Optional && fn.Since == nil {
+			on += ", where the library has it"
+		}
+		names[on] = append(names[on], n)
 	}
-	if fn.API == "none" {
-		return text + "; only backends have it, no method uses it."
+	var items []string
+	for on, list := range names {
+		slices.Sort(list)
+		list = slices.Compact(list)
+		for i := range list {
+			list[i] = fmt.Sprintf(format, list[i])
+		}
+		items = append(items, on+": "+strings.Join(list, ", ")+".")
 	}
-	return text + "; elsewhere the error is errors.ErrUnsupported."
+	slices.SortFunc(items, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return items
 }
 
 func (d *docText) symbols(p *Platform) string {

@@ -216,6 +216,7 @@ func methodDescription(m *Model, fn *Function) string {
 	if fn.Blocking {
 		doc += " It may block; when ctx ends first it returns at once, and the call goes on in the background."
 	}
+	doc += errorsOf(m, fn)
 	if on := platformsOf(m, fn); on != "" {
 		doc += " Only on " + on + sinceOf(m, fn) + "; elsewhere the error is errors.ErrUnsupported."
 	}
@@ -249,9 +250,9 @@ func contextMethod(f *goFile, m *Model, fn *Function) {
 		case a.Reader:
 			reader = jen.Id(v.Name)
 		case a.Role == "in_mask":
-			check("checkMask", a, jen.Id(a.Buffer.Go))
+			check("checkATRMask", a.Buffer, jen.Id(a.Go))
 		case a.Role == "in_atr":
-			check("checkATR", a, jen.Lit(int(a.Size.Value)))
+			check("checkATR", a)
 		}
 		switch {
 		case v.Arg.OutLen != nil:

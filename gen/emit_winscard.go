@@ -202,6 +202,7 @@ func methodDoc(m *Model, fn *Function) string {
 			fmt.Fprintf(&b, " The lower 16 bits of %s are %s flags, the upper 16 an event counter where the platform has one.", v.Name, v.Arg.Normalise)
 		}
 	}
+	b.WriteString(errorsOf(m, fn))
 	if l := link(fn); l != "" {
 		b.WriteString("\n" + l)
 	}

@@ -207,8 +207,35 @@ func TestIntroduceCardType(t *testing.T) {
 	require.NoError(t, c.IntroduceCardType(bg, "card", nil, nil, fakeATR, nil))
 	require.Equal(t, []any{"card", (*winscard.GUID)(nil), []winscard.GUID(nil), string(fakeATR), ""}, d.last())
 
-	e := requireCode(t, c.IntroduceCardType(bg, "card", nil, nil, fakeATR, []byte{1}), opIntroduceCardType, ErrInvalidParameter)
-	require.Contains(t, e.Detail, "the mask has 1 bytes and the ATR has 4")
+	require.NoError(t, c.IntroduceCardType(bg, "card", nil, nil, make([]byte, 33), []byte{}), "the longest ATR, and all of its bits")
+	require.Equal(t, []any{"card", (*winscard.GUID)(nil), []winscard.GUID(nil), string(make([]byte, 33)), ""}, d.last())
+}
+
+// badATRs are what is refused, and what the error says.
+var badATRs = map[string]ATRMask{
+	"an empty ATR is that of no card: give":                                    {Mask: []byte{}},
+	"the ATR has 34 bytes, the most is 33: give":                               {ATR: make([]byte, 34)},
+	"the ATR has 36 bytes, the most is 33: give":                               {ATR: make([]byte, 36), Mask: make([]byte, 36)},
+	"the mask has 1 bytes and the ATR has 2: make them equally long, or leave": {ATR: []byte{1, 2}, Mask: []byte{1}},
+}
+
+// The methods that take an answer to reset refuse the same, and do not reach the library then.
+func TestBadATRs(t *testing.T) {
+	d := newDatabase(t)
+	c := d.open()
+	states := []ReaderState{NewReaderState("Reader 0")}
+	for detail, mask := range badATRs {
+		e := requireCode(t, c.IntroduceCardType(bg, "card", nil, nil, mask.ATR, mask.Mask), opIntroduceCardType, ErrInvalidParameter)
+		require.Contains(t, e.Detail, detail)
+		e = requireCode(t, c.LocateCardsByATR(bg, []ATRMask{{ATR: fakeATR}, mask}, states), opLocateCardsByATR, ErrInvalidParameter)
+		require.Contains(t, e.Detail, "masks[1]: "+detail)
+		if len(mask.ATR) > 33 {
+			_, err := c.ListCards(bg, mask.ATR, nil)
+			e = requireCode(t, err, opListCards, ErrInvalidParameter)
+			require.Contains(t, e.Detail, "the most is 33")
+		}
+	}
+	require.Nil(t, d.last())
 }
 
 // What the caller changes after a call was given up does not reach the call.
@@ -240,10 +267,6 @@ func TestDatabaseLists(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"Kärtchen 𝄞", long}, cards)
 	require.Equal(t, []any{string(fakeATR), []winscard.GUID{someGUID}, 2 * listSize}, d.last(), "the buffer has grown")
-
-	_, err = c.ListCards(bg, make([]byte, 37), nil)
-	e := requireCode(t, err, opListCards, ErrInvalidParameter)
-	require.Contains(t, e.Detail, "37 bytes, the most is 36")
 
 	interfaces, err := c.ListInterfaces(bg, "card")
 	require.NoError(t, err)
@@ -332,14 +355,8 @@ func TestLocateCards(t *testing.T) {
 	copy(masks[1].Mask[:], "\x03\x04")
 	require.Equal(t, []any{masks, 2}, d.last())
 
-	for detail, mask := range map[string]ATRMask{
-		"masks[1]: an empty ATR is that of no card":                      {},
-		"masks[1]: the ATR has 34 bytes, the most is 33":                 {ATR: make([]byte, 34)},
-		"masks[1]: the mask has 1 bytes and the ATR has 2: they have to": {ATR: []byte{1, 2}, Mask: []byte{1}},
-	} {
-		e := requireCode(t, c.LocateCardsByATR(bg, []ATRMask{{ATR: fakeATR}, mask}, states), opLocateCardsByATR, ErrInvalidParameter)
-		require.Contains(t, e.Detail, detail)
-	}
+	requireCode(t, c.LocateCardsByATR(bg, []ATRMask{{ATR: fakeATR, Mask: []byte{}}}, states), opLocateCardsByATR, ErrUnknownReader)
+	require.Equal(t, []any{masks[:1], 2}, d.last(), "without a mask all bits matter")
 }
 
 func TestGetTransmitCount(t *testing.T) {

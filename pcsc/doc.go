@@ -66,6 +66,23 @@
 // card follow one another; different cards do not wait for each other. Nothing depends on the thread that a goroutine
 // is on. A native call takes up a thread while it lasts, also when its method has returned.
 //
+// # What Windows has beside
+//
+// Windows keeps a database of readers and of kinds of cards. A program that brings the software for a card enters the
+// card's answer to reset, interfaces and providers there ([Context.IntroduceCardType],
+// [Context.SetCardTypeProviderName]), and one that finds a card asks what it is and which software there is for it
+// ([Context.ListCards], [Context.GetCardTypeProviderName], [Context.LocateCards]). Readers can have other names and
+// groups in it ([Context.IntroduceReader], [Context.AddReaderToGroup]). The service also keeps what programs have read
+// from cards, so that others need not read it again ([Context.ReadCache], [Context.WriteCache]).
+//
+// Cards, interfaces and providers are named by a [GUID]. It has the fields of GUID in golang.org/x/sys/windows: each
+// converts to the other, as windows.GUID(id) and pcsc.GUID(id), and on Windows WindowsGUID and GUIDFromWindows do the
+// same. [ParseGUID] reads its text.
+//
+// [WaitStarted] waits until the service runs, which Windows starts with the first reader.
+//
+// Elsewhere all of these return errors.ErrUnsupported; a list is at the end.
+//
 // # Strings
 //
 // Reader names are UTF-8 on all platforms. A name with a NUL in it is refused with [ErrInvalidParameter].

@@ -147,8 +147,8 @@ func TestPackageComment(t *testing.T) {
 	}
 	require.Equal(t, 1, code, "the program at the beginning")
 	require.Equal(t, []string{
-		"Contexts", "Readers", "Cards and transactions", "Blocking, goroutines and threads", "Strings", "Errors",
-		"Security", "Backends", "Platform differences", "C libraries",
+		"Contexts", "Readers", "Cards and transactions", "Blocking, goroutines and threads", "What Windows has beside",
+		"Strings", "Errors", "Security", "Backends", "Platform differences", "Methods that some platforms lack", "C libraries",
 	}, headings)
 }
 

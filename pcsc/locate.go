@@ -14,7 +14,7 @@ import (
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/ns-winscard-scard_atrmask
 type ATRMask struct {
 	ATR  []byte // 1 to 33 bytes
-	Mask []byte // the bits of ATR that matter, as many bytes as ATR has; nil for all bits
+	Mask []byte // the bits of ATR that matter, as many bytes as ATR has; empty for all
 }
 
 // LocateCards looks in readers for cards of the kinds that are named, as the database of Windows knows them, and sets
@@ -37,17 +37,20 @@ func (c *Context) LocateCards(ctx context.Context, cardTypes []string, states []
 }
 
 // LocateCardsByATR is [Context.LocateCards] for cards that are known by their answer to reset: it sets StateATRMatch for
-// a card that has one of masks. It is the equivalent of SCardLocateCardsByATR ([Windows]). Only on Windows; elsewhere
-// the error is errors.ErrUnsupported.
+// a card that has one of masks. It is the equivalent of SCardLocateCardsByATR ([Windows]).
+//
+// Errors: [ErrInvalidParameter] for an ATR that is empty or has more than 33 bytes, or a mask of another length,
+// [ErrUnknownReader]. Only on Windows; elsewhere the error is errors.ErrUnsupported.
 //
 // [Windows]: https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlocatecardsbyatrw
 func (c *Context) LocateCardsByATR(ctx context.Context, masks []ATRMask, states []ReaderState) error {
 	native := make([]winscard.ATRMask, len(masks))
 	for i := range masks {
-		if err := masks[i].native(&native[i]); err != nil {
+		if err := checkATRMask(opLocateCardsByATR, masks[i].ATR, masks[i].Mask); err != nil {
 			err.Detail = fmt.Sprintf("masks[%d]: %s", i, err.Detail)
 			return err
 		}
+		masks[i].native(&native[i])
 	}
 	return c.locate(ctx, opLocateCardsByATR, states, func(b winscard.Backend, h winscard.Context, list []winscard.ReaderState) winscard.Code {
 		return b.LocateCardsByATR(h, native, list)
@@ -55,28 +58,14 @@ func (c *Context) LocateCardsByATR(ctx context.Context, masks []ATRMask, states 
 }
 
 // native writes the mask as C has it.
-func (m *ATRMask) native(to *winscard.ATRMask) *Error {
-	refuse := func(format string, args ...any) *Error {
-		return &Error{Op: opLocateCardsByATR, Code: ErrInvalidParameter, Detail: fmt.Sprintf(format, args...)}
-	}
-	switch {
-	case len(m.ATR) == 0:
-		return refuse("an empty ATR is that of no card")
-	case len(m.ATR) > winscard.MaxATRSize:
-		return refuse("the ATR has %d bytes, the most is %d", len(m.ATR), winscard.MaxATRSize)
-	case m.Mask != nil && len(m.Mask) != len(m.ATR):
-		return refuse("the mask has %d bytes and the ATR has %d: they have to be equally long, or the mask nil",
-			len(m.Mask), len(m.ATR))
-	}
+func (m *ATRMask) native(to *winscard.ATRMask) {
 	to.ATRLen = uint32(copy(to.ATR[:], m.ATR))
-	if m.Mask != nil {
-		copy(to.Mask[:], m.Mask)
-		return nil
+	if copy(to.Mask[:], m.Mask) > 0 {
+		return
 	}
 	for i := range m.ATR {
 		to.Mask[i] = 0xFF
 	}
-	return nil
 }
 
 // locate makes a call that looks in the readers of states.

@@ -66,7 +66,8 @@ func (c *Context) ForgetReaderGroup(ctx context.Context, group string) error {
 
 // GetCardTypeProviderName gives the name of a provider of a kind of card. It is the equivalent of
 // SCardGetCardTypeProviderName. It may block; when ctx ends first it returns at once, and the call goes on in
-// the background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+// the background. Errors: [ErrUnknownCard] (no card of that name is known to the system). Only on Windows,
+// since Windows XP; elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetcardtypeprovidernamew
 func (c *Context) GetCardTypeProviderName(ctx context.Context, cardType string, provider Provider) (string, error) {
@@ -76,8 +77,8 @@ func (c *Context) GetCardTypeProviderName(ctx context.Context, cardType string, 
 }
 
 // GetDeviceTypeID tells how a reader is attached. It is the equivalent of SCardGetDeviceTypeId. It may block;
-// when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
-// Windows 8; elsewhere the error is errors.ErrUnsupported.
+// when ctx ends first it returns at once, and the call goes on in the background. Errors: [ErrUnknownReader]
+// (no reader has that name). Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetdevicetypeidw
 func (c *Context) GetDeviceTypeID(ctx context.Context, reader string) (ReaderType, error) {
@@ -88,8 +89,9 @@ func (c *Context) GetDeviceTypeID(ctx context.Context, reader string) (ReaderTyp
 }
 
 // GetProviderID gives the primary provider of a kind of card. It is the equivalent of SCardGetProviderId. It
-// may block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows,
-// since Windows XP; elsewhere the error is errors.ErrUnsupported.
+// may block; when ctx ends first it returns at once, and the call goes on in the background. Errors:
+// [ErrUnknownCard] (no card of that name is known to the system). Only on Windows, since Windows XP; elsewhere
+// the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetprovideridw
 func (c *Context) GetProviderID(ctx context.Context, cardType string) (GUID, error) {
@@ -98,9 +100,11 @@ func (c *Context) GetProviderID(ctx context.Context, cardType string) (GUID, err
 	}, nil)
 }
 
-// GetReaderDeviceInstanceID gives the device instance identifier of a reader. It is the equivalent of
-// SCardGetReaderDeviceInstanceId. It may block; when ctx ends first it returns at once, and the call goes on in
-// the background. Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+// GetReaderDeviceInstanceID gives the device instance identifier of a reader, but not in a Remote Desktop
+// session. It is the equivalent of SCardGetReaderDeviceInstanceId. It may block; when ctx ends first it returns
+// at once, and the call goes on in the background. Errors: [ErrUnknownReader] (no reader has that name) and
+// [ErrReaderUnavailable] (the reader is gone or cannot be used). Only on Windows, since Windows 8; elsewhere
+// the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreaderdeviceinstanceidw
 func (c *Context) GetReaderDeviceInstanceID(ctx context.Context, reader string) (string, error) {
@@ -111,7 +115,8 @@ func (c *Context) GetReaderDeviceInstanceID(ctx context.Context, reader string) 
 
 // GetReaderIcon gives the icon of a reader, as the bytes of its icon file. It is the equivalent of
 // SCardGetReaderIcon. It may block; when ctx ends first it returns at once, and the call goes on in the
-// background. Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+// background. Errors: [ErrUnknownReader] (no reader has that name). Only on Windows, since Windows 8; elsewhere
+// the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreadericonw
 func (c *Context) GetReaderIcon(ctx context.Context, reader string) ([]byte, error) {
@@ -146,13 +151,14 @@ func (t *Transaction) GetTransmitCount(ctx context.Context) (uint32, error) {
 
 // IntroduceCardType adds a kind of card to the database. It is the equivalent of SCardIntroduceCardType.
 // primaryProvider: The primary provider of the card; nil for none. interfaces: The interfaces that the card
-// supports. atr: The answer to reset that the card is known by. mask: The bits of atr that matter, as many
-// bytes as atr has; empty for all. It may block; when ctx ends first it returns at once, and the call goes on
-// in the background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+// supports. atr: The answer to reset that the card is known by, 1 to 33 bytes. mask: The bits of atr that
+// matter, as many bytes as atr has; empty for all. It may block; when ctx ends first it returns at once, and
+// the call goes on in the background. Errors: [ErrInvalidParameter] (an argument of the call is not
+// acceptable). Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducecardtypew
 func (c *Context) IntroduceCardType(ctx context.Context, cardType string, primaryProvider *GUID, interfaces []GUID, atr []byte, mask []byte) error {
-	if err := checkMask(opIntroduceCardType, mask, atr); err != nil {
+	if err := checkATRMask(opIntroduceCardType, atr, mask); err != nil {
 		return err
 	}
 	// The caller may change them while a call that was given up goes on.
@@ -186,13 +192,14 @@ func (c *Context) IntroduceReaderGroup(ctx context.Context, group string) error 
 }
 
 // ListCards lists the kinds of cards in the database. It is the equivalent of SCardListCards. atr: The answer
-// to reset of the cards that are meant; empty for any. interfaces: Interfaces that the cards support; none for
-// any. It may block; when ctx ends first it returns at once, and the call goes on in the background. Only on
-// Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+// to reset of the cards that are meant, at most 33 bytes; empty for any. interfaces: Interfaces that the cards
+// support; none for any. It may block; when ctx ends first it returns at once, and the call goes on in the
+// background. Errors: [ErrInvalidParameter] (an argument of the call is not acceptable). Only on Windows, since
+// Windows XP; elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistcardsw
 func (c *Context) ListCards(ctx context.Context, atr []byte, interfaces []GUID) ([]string, error) {
-	if err := checkATR(opListCards, atr, 36); err != nil {
+	if err := checkATR(opListCards, atr); err != nil {
 		return nil, err
 	}
 	// The caller may change them while a call that was given up goes on.
@@ -204,7 +211,8 @@ func (c *Context) ListCards(ctx context.Context, atr []byte, interfaces []GUID) 
 
 // ListInterfaces lists the interfaces that a kind of card supports. It is the equivalent of
 // SCardListInterfaces. It may block; when ctx ends first it returns at once, and the call goes on in the
-// background. Only on Windows, since Windows XP; elsewhere the error is errors.ErrUnsupported.
+// background. Errors: [ErrUnknownCard] (no card of that name is known to the system). Only on Windows, since
+// Windows XP; elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistinterfacesw
 func (c *Context) ListInterfaces(ctx context.Context, cardType string) ([]GUID, error) {
@@ -213,9 +221,10 @@ func (c *Context) ListInterfaces(ctx context.Context, cardType string) ([]GUID, 
 	})
 }
 
-// ListReadersWithDeviceInstanceID lists the readers of a device. It is the equivalent of
-// SCardListReadersWithDeviceInstanceId. It may block; when ctx ends first it returns at once, and the call goes
-// on in the background. Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
+// ListReadersWithDeviceInstanceID lists the readers of a device, but not in a Remote Desktop session. It is the
+// equivalent of SCardListReadersWithDeviceInstanceId. It may block; when ctx ends first it returns at once, and
+// the call goes on in the background. Errors: [ErrReaderUnavailable] (the reader is gone or cannot be used).
+// Only on Windows, since Windows 8; elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistreaderswithdeviceinstanceidw
 func (c *Context) ListReadersWithDeviceInstanceID(ctx context.Context, instance string) ([]string, error) {
@@ -224,10 +233,12 @@ func (c *Context) ListReadersWithDeviceInstanceID(ctx context.Context, instance 
 	})
 }
 
-// ReadCache reads an item of a card from the cache of the service. It is the equivalent of SCardReadCache.
-// cardID: The card that the item is of. freshness: The revision of the item. name: The name of the item. It may
-// block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
-// Windows Vista; elsewhere the error is errors.ErrUnsupported.
+// ReadCache reads an item of a card from the cache of the service; one that is older than asked for is removed.
+// It is the equivalent of SCardReadCache. cardID: The card that the item is of. freshness: The revision of the
+// item that is wanted. name: The name of the item. It may block; when ctx ends first it returns at once, and
+// the call goes on in the background. Errors: [ErrCacheItemNotFound] (the item is not in the cache) and
+// [ErrCacheItemStale] (the item in the cache is older than the card). Only on Windows, since Windows Vista;
+// elsewhere the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreadcachew
 func (c *Context) ReadCache(ctx context.Context, cardID GUID, freshness uint32, name string) ([]byte, error) {
@@ -285,8 +296,9 @@ func (c *Context) SetCardTypeProviderName(ctx context.Context, cardType string, 
 
 // WriteCache writes an item of a card to the cache of the service. It is the equivalent of SCardWriteCache.
 // cardID: The card that the item is of. freshness: The revision of the item. name: The name of the item. It may
-// block; when ctx ends first it returns at once, and the call goes on in the background. Only on Windows, since
-// Windows Vista; elsewhere the error is errors.ErrUnsupported.
+// block; when ctx ends first it returns at once, and the call goes on in the background. Errors:
+// [ErrCacheItemTooBig] (the item is too large for the cache). Only on Windows, since Windows Vista; elsewhere
+// the error is errors.ErrUnsupported.
 //
 // https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardwritecachew
 func (c *Context) WriteCache(ctx context.Context, cardID GUID, freshness uint32, name string, data []byte) error {

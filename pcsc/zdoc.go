@@ -47,6 +47,22 @@
 //   - Windows: CtlPower, CtlGetAttribute, CtlSetAttribute, CtlConfiscate, CtlTransmit, CtlEject, CtlSwallow,
 //     CtlIsPresent, CtlIsAbsent, CtlSetProtocol, CtlGetState, CtlGetLastError, CtlGetPerfCounter.
 //
+// # Methods that some platforms lack
+//
+// All methods can be called everywhere, so that a program compiles everywhere. Where the platform lacks the
+// function, or is older than the version named, the error is errors.ErrUnsupported. These are not on every
+// platform:
+//
+//   - macOS: [Transaction.Cancel].
+//   - Windows, since Windows 8: [Context.Audit], [Context.GetDeviceTypeID],
+//     [Context.GetReaderDeviceInstanceID], [Context.GetReaderIcon], [Context.ListReadersWithDeviceInstanceID].
+//   - Windows, since Windows Vista: [Card.GetTransmitCount], [Context.ReadCache], [Context.WriteCache].
+//   - Windows, since Windows XP: [Context.AddReaderToGroup], [Context.ForgetCardType], [Context.ForgetReader],
+//     [Context.ForgetReaderGroup], [Context.GetCardTypeProviderName], [Context.GetProviderID],
+//     [Context.IntroduceCardType], [Context.IntroduceReader], [Context.IntroduceReaderGroup],
+//     [Context.ListCards], [Context.ListInterfaces], [Context.LocateCards], [Context.LocateCardsByATR],
+//     [Context.RemoveReaderFromGroup], [Context.SetCardTypeProviderName], [WaitStarted].
+//
 // # C libraries
 //
 // These differences are the backends' matter. A program meets them when it brings a backend of its own.
@@ -58,69 +74,13 @@
 //     dragonfly, freebsd, linux and solaris.
 //   - Windows: winscard.dll.
 //
-// Functions that some platforms lack:
+// Functions that some platforms lack, and that no method uses:
 //
-//   - SCardAccessNewReaderEvent is there on Windows, and may be missing there too; only backends have it, no
-//     method uses it.
-//   - SCardAccessStartedEvent is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardAddReaderToGroup is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardAudit is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardCancelTransaction is there on macOS; elsewhere the error is errors.ErrUnsupported.
-//   - SCardForgetCardType is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardForgetReader is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardForgetReaderGroup is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardFreeMemory is there on pcsc-lite and Windows; only backends have it, no method uses it.
-//   - SCardGetCardTypeProviderName is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardGetDeviceTypeId is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardGetProviderId is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardGetReaderDeviceInstanceId is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardGetReaderIcon is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardGetTransmitCount is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardIntroduceCardType is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardIntroduceReader is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardIntroduceReaderGroup is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardListCards is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardListInterfaces is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardListReadersWithDeviceInstanceId is there on Windows, and may be missing there too; elsewhere the
-//     error is errors.ErrUnsupported.
-//   - SCardLocateCards is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardLocateCardsByATR is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardReadCache is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardReleaseAllEvents is there on Windows, and may be missing there too; only backends have it, no method
-//     uses it.
-//   - SCardReleaseNewReaderEvent is there on Windows, and may be missing there too; only backends have it, no
-//     method uses it.
-//   - SCardReleaseStartedEvent is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardRemoveReaderFromGroup is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardSetCardTypeProviderName is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
-//   - SCardSetTimeout is there on macOS; only backends have it, no method uses it.
-//   - SCardState is there on Windows, and may be missing there too; only backends have it, no method uses it.
-//   - pcsc_stringify_error is there on macOS and pcsc-lite; only backends have it, no method uses it.
-//   - SCardWriteCache is there on Windows, and may be missing there too; elsewhere the error is
-//     errors.ErrUnsupported.
+//   - macOS and pcsc-lite: pcsc_stringify_error.
+//   - macOS: SCardSetTimeout.
+//   - pcsc-lite and Windows: SCardFreeMemory.
+//   - Windows, where the library has it: SCardAccessNewReaderEvent, SCardReleaseAllEvents,
+//     SCardReleaseNewReaderEvent, SCardState.
 //
 // Functions whose symbol is not their name:
 //

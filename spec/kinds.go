@@ -58,7 +58,8 @@ const (
 	KindOfRole          Kind = "of-role"          // of naming something that such a length cannot belong to
 	KindOfTwice         Kind = "of-twice"         // two lengths for one buffer
 	KindNoLength        Kind = "no-length"        // a buffer without a length, or with half of one
-	KindAPI             Kind = "api"              // a generated method for what cannot have one
+	KindAPI             Kind = "api"              // a generated method for what cannot have one, or the name of one for what has none
+	KindUnknownError    Kind = "unknown-error"    // a return code that is not described, or that the function cannot give
 	KindAs              Kind = "as"               // a Go type that is not generated, or for what cannot have one
 	KindNormalise       Kind = "normalise"        // a group that is not normalised, or a role that cannot be
 	KindNullable        Kind = "nullable"         // nullable with a role that cannot be NULL

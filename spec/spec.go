@@ -225,7 +225,9 @@ type Function struct {
 	Returns   string               `yaml:"returns" spec:"enum=code|handle|text|void" doc:"code if not given; a handle of the system is NULL on failure, for a reason that the system has"`
 	C         *PerPlatform[string] `yaml:"c" doc:"the C type of what it returns in the headers, where that does not follow from returns"`
 	API       string               `yaml:"api" spec:"required,enum=method|policy|none" doc:"method: package pcsc gets a generated method; policy: a method written by hand; none: only the contract has it"`
+	Method    string               `yaml:"method" doc:"what package pcsc has for a function of policy, where that is not a method of its name: Transaction.Cancel"`
 	Params    []*Param             `yaml:"params" doc:"parameters in order"`
+	Errors    []string             `yaml:"errors" doc:"return codes by which a program decides what to do, as the manuals or tests have them; codes that every function may give are left out"`
 	Doc       string               `yaml:"doc" spec:"required" doc:"what it does, as the end of a sentence that begins with its name"`
 	See       *See                 `yaml:"see" doc:"where the manuals have it; left out if none does"`
 	Src       []string             `yaml:"sources" spec:"required" doc:"where the declaration was read"`

@@ -231,6 +231,7 @@ var (
 	platformName = regexp.MustCompile(`^[a-z][a-z0-9]*$`)
 	sourceName   = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*$`)
 	groupName    = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
+	goMethod     = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*(\.[A-Z][A-Za-z0-9]*)?$`) // or a function
 	functionDoc  = regexp.MustCompile(`^[a-z]+s\b`)
 	pcscLitePage = regexp.MustCompile(`^group__[A-Za-z0-9_]+(#[A-Za-z0-9_]+)?$`)
 	winSCardPage = regexp.MustCompile(`^(nf|ns|ne|nc)-winscard-[a-z0-9_]+$`)

@@ -75,12 +75,21 @@ func (v *validator) checkFunctions() {
 		}
 		v.checkSee(f.See, within(path, "see"))
 		v.checkAPI(f, path)
+		v.checkReturns(f, path)
 		v.checkParams(f, path)
 	}
 }
 
 // checkAPI refuses a generated method for what only a method written by hand can do.
 func (v *validator) checkAPI(f *Function, path string) {
+	if f.Method != "" {
+		at := join(path, "method")
+		if f.API != "policy" {
+			v.add(f.At("method"), KindAPI, at, "only a function of policy has a method that is written by hand: remove the key, or write api: policy")
+		} else if !goMethod.MatchString(f.Method) {
+			v.add(f.At("method"), KindAPI, at, "%q is neither an exported function of Go nor a method: write it as WaitStarted or Transaction.Cancel", f.Method)
+		}
+	}
 	if f.API != "method" {
 		return
 	}
@@ -101,6 +110,21 @@ func (v *validator) checkAPI(f *Function, path string) {
 	}
 	if results > 1 {
 		v.add(f.At("api"), KindAPI, join(path, "api"), "a generated method has one result, and this function %d: %s", results, instead)
+	}
+}
+
+// checkReturns checks that the return codes of a function are described, and are of one of its platforms.
+func (v *validator) checkReturns(f *Function, path string) {
+	at := join(path, "errors")
+	for i, name := range f.Errors {
+		pos := f.AtIndex("errors", i)
+		code := v.Code(name)
+		switch {
+		case code == nil:
+			v.unknown(pos, KindUnknownError, at, "error", name, namesOf(v.Spec.Errors, func(e *Error) string { return e.Name }))
+		case !slices.ContainsFunc(v.DefinedOn(code.Headers, code.Src), func(p string) bool { return slices.Contains(v.On(f.Platforms), p) }):
+			v.add(pos, KindUnknownError, at, "%q is a code of no platform that has the function: remove it", name)
+		}
 	}
 }
 

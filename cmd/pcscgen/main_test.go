@@ -78,6 +78,12 @@ func TestFaults(t *testing.T) {
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, extra+":4:9: SCardX: on:")
 	require.Contains(t, errs, `(did you mean "Card"?)`)
+
+	require.NoError(t, os.WriteFile(extra, []byte("functions:\n  - {name: SCardX, go: X, on: none, api: policy, platforms: [windows],\n"+
+		"     errors: [SCARD_E_TIMEOUT, SCARD_W_CACHE_ITEM_STALED], doc: returns codes., sources: [mingw-10.0.0]}\n"), 0o644))
+	code, _, errs = pcscgen("-types=false", "-root", dir, "-write", extra)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, extra+`:3:32: SCardX: errors: no error "SCARD_W_CACHE_ITEM_STALED" (did you mean "SCARD_W_CACHE_ITEM_STALE"?)`)
 }
 
 func TestUsage(t *testing.T) {

@@ -165,27 +165,32 @@ type Backend interface {
 	GetAttrib(card Card, id uint32, attr []byte) (n int, rc Code)
 
 	// GetCardTypeProviderName is the equivalent of SCardGetCardTypeProviderName: it gives the name of a provider of
-	// a kind of card. It may block. Only on Windows, since Windows XP.
+	// a kind of card. It may block. Only on Windows, since Windows XP. Errors: [ErrUnknownCard] (no card of that
+	// name is known to the system).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetcardtypeprovidernamew
 	GetCardTypeProviderName(ctx Context, cardType string, provider uint32, name []byte) (n int, rc Code)
 
 	// GetDeviceTypeID is the equivalent of SCardGetDeviceTypeId: it tells how a reader is attached. It may block.
-	// Only on Windows, since Windows 8.
+	// Only on Windows, since Windows 8. Errors: [ErrUnknownReader] (no reader has that name).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetdevicetypeidw
 	GetDeviceTypeID(ctx Context, reader string) (deviceType uint32, rc Code)
 
 	// GetProviderID is the equivalent of SCardGetProviderId: it gives the primary provider of a kind of card. It
-	// may block. Only on Windows, since Windows XP.
+	// may block. Only on Windows, since Windows XP. Errors: [ErrUnknownCard] (no card of that name is known to the
+	// system).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetprovideridw
 	GetProviderID(ctx Context, cardType string) (provider GUID, rc Code)
 
 	// GetReaderDeviceInstanceID is the equivalent of SCardGetReaderDeviceInstanceId: it gives the device instance
-	// identifier of a reader. It may block. Only on Windows, since Windows 8.
+	// identifier of a reader, but not in a Remote Desktop session. It may block. Only on Windows, since Windows 8.
+	// Errors: [ErrUnknownReader] (no reader has that name) and [ErrReaderUnavailable] (the reader is gone or cannot
+	// be used).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreaderdeviceinstanceidw
 	GetReaderDeviceInstanceID(ctx Context, reader string, instance []byte) (n int, rc Code)
 
 	// GetReaderIcon is the equivalent of SCardGetReaderIcon: it gives the icon of a reader, as the bytes of its
-	// icon file. It may block. Only on Windows, since Windows 8.
+	// icon file. It may block. Only on Windows, since Windows 8. Errors: [ErrUnknownReader] (no reader has that
+	// name).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardgetreadericonw
 	GetReaderIcon(ctx Context, reader string, icon []byte) (n int, rc Code)
 
@@ -202,8 +207,9 @@ type Backend interface {
 
 	// IntroduceCardType is the equivalent of SCardIntroduceCardType: it adds a kind of card to the database. It may
 	// block. Only on Windows, since Windows XP. primaryProvider: The primary provider of the card; nil for none.
-	// interfaces: The interfaces that the card supports. atr: The answer to reset that the card is known by. mask:
-	// The bits of atr that matter, as many bytes as atr has; empty for all.
+	// interfaces: The interfaces that the card supports. atr: The answer to reset that the card is known by, 1 to
+	// 33 bytes. mask: The bits of atr that matter, as many bytes as atr has; empty for all. Errors:
+	// [ErrInvalidParameter] (an argument of the call is not acceptable).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardintroducecardtypew
 	IntroduceCardType(ctx Context, cardType string, primaryProvider *GUID, interfaces []GUID, atr, mask []byte) Code
 
@@ -224,13 +230,15 @@ type Backend interface {
 	IsValidContext(ctx Context) Code
 
 	// ListCards is the equivalent of SCardListCards: it lists the kinds of cards in the database. It may block.
-	// Only on Windows, since Windows XP. atr: The answer to reset of the cards that are meant; empty for any.
-	// interfaces: Interfaces that the cards support; none for any.
+	// Only on Windows, since Windows XP. atr: The answer to reset of the cards that are meant, at most 33 bytes;
+	// empty for any. interfaces: Interfaces that the cards support; none for any. Errors: [ErrInvalidParameter] (an
+	// argument of the call is not acceptable).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistcardsw
 	ListCards(ctx Context, atr []byte, interfaces []GUID, cardTypes []byte) (n int, rc Code)
 
 	// ListInterfaces is the equivalent of SCardListInterfaces: it lists the interfaces that a kind of card
-	// supports. It may block. Only on Windows, since Windows XP.
+	// supports. It may block. Only on Windows, since Windows XP. Errors: [ErrUnknownCard] (no card of that name is
+	// known to the system).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistinterfacesw
 	ListInterfaces(ctx Context, cardType string, interfaces []GUID) (n int, rc Code)
 
@@ -246,7 +254,8 @@ type Backend interface {
 	ListReaders(ctx Context, groups []string, readers []byte) (n int, rc Code)
 
 	// ListReadersWithDeviceInstanceID is the equivalent of SCardListReadersWithDeviceInstanceId: it lists the
-	// readers of a device. It may block. Only on Windows, since Windows 8.
+	// readers of a device, but not in a Remote Desktop session. It may block. Only on Windows, since Windows 8.
+	// Errors: [ErrReaderUnavailable] (the reader is gone or cannot be used).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlistreaderswithdeviceinstanceidw
 	ListReadersWithDeviceInstanceID(ctx Context, instance string, readers []byte) (n int, rc Code)
 
@@ -260,9 +269,11 @@ type Backend interface {
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardlocatecardsbyatrw
 	LocateCardsByATR(ctx Context, masks []ATRMask, states []ReaderState) Code
 
-	// ReadCache is the equivalent of SCardReadCache: it reads an item of a card from the cache of the service. It
-	// may block. Only on Windows, since Windows Vista. cardID: The card that the item is of. freshness: The
-	// revision of the item. name: The name of the item.
+	// ReadCache is the equivalent of SCardReadCache: it reads an item of a card from the cache of the service; one
+	// that is older than asked for is removed. It may block. Only on Windows, since Windows Vista. cardID: The card
+	// that the item is of. freshness: The revision of the item that is wanted. name: The name of the item. Errors:
+	// [ErrCacheItemNotFound] (the item is not in the cache) and [ErrCacheItemStale] (the item in the cache is older
+	// than the card).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardreadcachew
 	ReadCache(ctx Context, cardID GUID, freshness uint32, name string, data []byte) (n int, rc Code)
 
@@ -334,7 +345,8 @@ type Backend interface {
 
 	// WriteCache is the equivalent of SCardWriteCache: it writes an item of a card to the cache of the service. It
 	// may block. Only on Windows, since Windows Vista. cardID: The card that the item is of. freshness: The
-	// revision of the item. name: The name of the item.
+	// revision of the item. name: The name of the item. Errors: [ErrCacheItemTooBig] (the item is too large for the
+	// cache).
 	// https://learn.microsoft.com/windows/win32/api/winscard/nf-winscard-scardwritecachew
 	WriteCache(ctx Context, cardID GUID, freshness uint32, name string, data []byte) Code
 }
