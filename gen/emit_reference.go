@@ -392,6 +392,7 @@ func (p *page) withCgo() (targets []string) {
 			}
 		}
 	}
+	slices.Sort(targets)
 	return targets
 }
 
