@@ -209,14 +209,15 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 		return
 	}
 	exe = filepath.Join(s.work, exe)
-	run := func(before, runner, env []string, args ...string) func(context.Context) *exec.Cmd {
-		return func(ctx context.Context) *exec.Cmd {
-			words := slices.Concat(before, runner, []string{exe, "-test.v", fmt.Sprintf("-test.short=%t", !natively)}, args)
+	run := func(r result, names []string, before, runner, env []string) {
+		tests := tests{names, !natively}
+		s.test(ctx, r, tests, func(ctx context.Context) *exec.Cmd {
+			words := slices.Concat(before, runner, []string{exe}, tests.args())
 			cmd := exec.CommandContext(ctx, words[0], words[1:]...)
 			cmd.Dir = filepath.Join(s.module, "internal/conformance")
 			cmd.Env = slices.Concat(os.Environ(), []string{"PCSC_MUST_RUN=1"}, env)
 			return cmd
-		}
+		})
 	}
 
 	r := base
@@ -239,7 +240,7 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 		loader := s.runner(emulators, s.emulators, true)
 		env = []string{"PCSCDTEST_ROOT=" + s.emulators, "PCSCDTEST_RUNNER=" + strings.Join(loader, " ")}
 	}
-	s.test(ctx, r, run(before, s.runner(a, root, natively), env, "-test.run=^(TestPurego|TestCgo|TestAPIReal)$"))
+	run(r, realTests(t), before, s.runner(a, root, natively), env)
 
 	r = base
 	r.Suite = "arguments: checking library"
@@ -259,21 +260,26 @@ func (s *session) testOn(ctx context.Context, a *arch, root string, t *target, b
 	if t.cgo {
 		guest = []string{"LD_LIBRARY_PATH=" + dir}
 	}
-	s.test(ctx, r, run(nil, s.runner(a, root, natively, guest...), env, "-test.run=^TestStub$"))
+	run(r, []string{"TestStub"}, nil, s.runner(a, root, natively, guest...), env)
 
 	if t.cgo {
 		return // the virtual service has no backend: once will do
 	}
 	r = base
 	r.Suite = "conformance: virtual service"
-	s.test(ctx, r, run(nil, s.runner(a, root, natively), nil, "-test.run=^TestVirtual$"))
+	run(r, []string{"TestVirtual"}, nil, s.runner(a, root, natively), nil)
+}
+
+// realTests are those of the backend and the API on a real service.
+func realTests(t *target) []string {
+	if t.cgo {
+		return []string{"TestCgo", "TestAPIReal"}
+	}
+	return []string{"TestPurego", "TestAPIReal"}
 }
 
 // compileLibrary compiles the argument-checking library as a libpcsclite.
 func (s *session) compileLibrary(ctx context.Context, cc, headers, library string) error {
-	if _, err := exec.LookPath(cc); err != nil {
-		return fmt.Errorf("%w: %w", errAbsent, err)
-	}
 	name, err := filepath.Rel(s.work, library)
 	if err != nil {
 		return err
@@ -306,8 +312,9 @@ func (s *session) testMusl(ctx context.Context) {
 		s.addError(base, err)
 		return
 	}
-	s.test(ctx, base, func(ctx context.Context) *exec.Cmd {
-		cmd := exec.CommandContext(ctx, filepath.Join(s.work, exe), "-test.v", "-test.run=^TestStub$")
+	stub := tests{names: []string{"TestStub"}}
+	s.test(ctx, base, stub, func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, filepath.Join(s.work, exe), stub.args()...)
 		cmd.Dir = filepath.Join(s.module, "internal/conformance")
 		cmd.Env = append(os.Environ(), "PCSC_MUST_RUN=1", "CSTUB_LIBRARY="+library)
 		return cmd

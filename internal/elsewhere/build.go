@@ -98,6 +98,9 @@ func buildError(out []byte, err error) error {
 // compile compiles a C source of the module on the machine.
 func (s *session) compile(ctx context.Context, cc, name string, args ...string) error {
 	words := strings.Fields(cc)
+	if _, err := exec.LookPath(words[0]); err != nil {
+		return fmt.Errorf("%w: %w", errAbsent, err)
+	}
 	args = append(append(words[1:], "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-o", filepath.Join(s.work, name)), args...)
 	cmd := exec.CommandContext(ctx, words[0], args...)
 	cmd.Dir = s.module

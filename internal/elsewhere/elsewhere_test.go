@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func TestRetry(t *testing.T) {
 
 func TestCount(t *testing.T) {
 	var r result
-	r.count([]byte(`=== RUN   TestA
+	missing := r.count([]byte(`=== RUN   TestA
     run.go:1: left out: X/Y: it can't
 --- PASS: TestA (0.00s)
     --- PASS: TestA/One (0.00s)
@@ -71,8 +72,45 @@ func TestCount(t *testing.T) {
     --- SKIP: TestA/Three (0.00s)
 --- PASS: TestB (0.01s)
 PASS
-`))
+`), []string{"TestA", "TestAB", "TestB", "Two"})
+	require.Equal(t, []string{"TestAB", "Two"}, missing)
 	require.Equal(t, result{Passed: 2, Failed: 1, Skipped: 1, LeftOut: 1}, r)
+}
+
+// The spec's claims and what is run are the same.
+func TestCompareClaims(t *testing.T) {
+	s := &session{module: "../.."}
+	row := func(platform, backend string) result {
+		return result{Platform: platform, Backend: backend, Outcome: passed, Passed: 1}
+	}
+	for _, w := range windowses {
+		s.results = append(s.results, row("windows/"+w.goarch, "dlopen"), row("windows/"+w.goarch, "cgo"))
+	}
+	all := slices.Clone(s.results)
+	require.NoError(t, s.compareClaims("test-windows"))
+	require.Equal(t, all, s.results)
+
+	s.results = append(all[1:], row("windows/arm64", "cgo"))
+	require.NoError(t, s.compareClaims("test-windows"))
+	require.Equal(t, 2, len(s.results)-len(all))
+	for i, want := range []string{"windows/amd64 dlopen says that make test-windows runs it", "windows/arm64 cgo does not say"} {
+		r := s.results[len(all)+i]
+		require.Equal(t, failed, r.Outcome)
+		require.Regexp(t, want, r.Platform+" "+r.Backend+" "+strings.TrimPrefix(r.Reason, "spec/platforms.yaml "))
+	}
+
+	s = &session{module: "../.."}
+	for _, a := range arches {
+		s.results = append(s.results, row("linux/"+a.goarch, "dlopen"), row("linux/"+a.goarch, "cgo"))
+	}
+	s.results = append(s.results, row("linux/amd64 musl", "dlopen"))
+	all = slices.Clone(s.results)
+	require.NoError(t, s.compareClaims("test-arch"))
+	require.Equal(t, all, s.results)
+
+	s = &session{module: "../..", options: options{only: "linux/arm/cgo"}, results: []result{row("linux/arm", "cgo")}}
+	require.NoError(t, s.compareClaims("test-arch"))
+	require.Len(t, s.results, 1)
 }
 
 // What is not run never passes, and a fault is not taken for something that the machine lacks.

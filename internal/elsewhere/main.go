@@ -2,8 +2,9 @@
 
 // Command elsewhere runs the module's tests for systems and processors that this machine is not:
 //
-//	elsewhere windows    under wine
-//	elsewhere arch       on other processors, under an emulator where it has to be
+//	elsewhere windows         under wine
+//	elsewhere arch            on other processors, under an emulator where it has to be
+//	elsewhere make-windows    tests nothing, but makes what the tests under wine need
 //
 // What it needs beside the Go toolchain it keeps in a cache: Debian systems of their own, made with debootstrap, that
 // nothing of the machine is changed by. They are made once, by a recipe; a recipe that changes makes them anew. Programs
@@ -54,7 +55,7 @@ func main() {
 	packages := flag.Bool("packages", false, "print the Debian packages that the machine has to have, and do nothing")
 	flag.BoolVar(&o.verbose, "v", false, "show what the tests print")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: elsewhere [flags] windows|arch")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: elsewhere [flags] windows|arch|make-windows")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -82,9 +83,11 @@ func run(ctx context.Context, o options, args []string) (bool, error) {
 		suite = testWindows
 	case "arch":
 		suite = testArch
+	case "make-windows":
+		suite = makeWindows
 	default:
 		flag.Usage()
-		return false, errors.New("which tests? windows or arch")
+		return false, errors.New("which tests? windows or arch; or make-windows")
 	}
 	if os.Geteuid() != 0 {
 		return false, errors.New("making a system and its namespaces needs root; run it with sudo -E")
@@ -99,7 +102,10 @@ func run(ctx context.Context, o options, args []string) (bool, error) {
 		return false, err
 	}
 	defer s.close()
-	if err := suite(ctx, s); err != nil {
+	if err := suite(ctx, s); err != nil || args[0] == "make-windows" {
+		return err == nil, err
+	}
+	if err := s.compareClaims("test-" + args[0]); err != nil {
 		return false, err
 	}
 	return s.report(os.Stdout)

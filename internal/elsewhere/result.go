@@ -71,8 +71,24 @@ func (s *session) addError(r result, err error) {
 // patience is for one test program that hangs. The longest take two or three minutes.
 const patience = 15 * time.Minute
 
-// test runs a test program, which was made to print as go test -v does, and adds its result.
-func (s *session) test(ctx context.Context, r result, make func(context.Context) *exec.Cmd) {
+// tests are those that a program is to run.
+type tests struct {
+	names []string // none means all it has
+	short bool     // as emulation is slow
+}
+
+// args are a test program's arguments.
+func (t tests) args() []string {
+	args := []string{"-test.v", fmt.Sprintf("-test.short=%t", t.short)}
+	if len(t.names) > 0 {
+		args = append(args, "-test.run=^("+strings.Join(t.names, "|")+")$")
+	}
+	return args
+}
+
+// test runs a test program, which was made to print as go test -v does, and adds its result. Each of the tests has to be
+// there.
+func (s *session) test(ctx context.Context, r result, tests tests, make func(context.Context) *exec.Cmd) {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not done after %v", patience))
 	defer cancel()
 	var out bytes.Buffer
@@ -86,7 +102,7 @@ func (s *session) test(ctx context.Context, r result, make func(context.Context)
 	start := time.Now()
 	err := cmd.Run()
 	r.Built, r.Seconds = true, time.Since(start).Seconds()
-	r.count(out.Bytes())
+	missing := r.count(out.Bytes(), tests.names)
 	switch {
 	case ctx.Err() != nil:
 		r.Outcome, r.Reason = failed, context.Cause(ctx).Error()
@@ -94,6 +110,8 @@ func (s *session) test(ctx context.Context, r result, make func(context.Context)
 		r.Outcome, r.Reason = failed, fmt.Sprintf("%d tests failed, %v", r.Failed, err)
 	case r.Passed == 0:
 		r.Outcome, r.Reason = failed, "ran no test"
+	case len(missing) > 0:
+		r.Outcome, r.Reason = failed, "did not run "+strings.Join(missing, ", ")
 	case r.Failed > 0 || r.Skipped > 0:
 		r.Outcome, r.Reason = failed, fmt.Sprintf("%d tests failed and %d were skipped", r.Failed, r.Skipped)
 	default:
@@ -112,8 +130,8 @@ var (
 	leftOutLine = regexp.MustCompile(`^\s+\w+\.go:\d+: left out: `)
 )
 
-// count counts tests that have no subtests.
-func (r *result) count(out []byte) {
+// count counts tests that have no subtests. It returns those of the expected tests that have no outcome.
+func (r *result) count(out []byte, expected []string) (missing []string) {
 	outcomes := map[string]string{}
 	parents := map[string]bool{}
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
@@ -145,6 +163,7 @@ func (r *result) count(out []byte) {
 			r.Skipped++
 		}
 	}
+	return slices.DeleteFunc(slices.Clone(expected), func(name string) bool { return outcomes[name] != "" })
 }
 
 func tail(b []byte, n int) []byte {
