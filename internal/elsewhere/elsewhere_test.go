@@ -77,6 +77,21 @@ PASS
 	require.Equal(t, result{Passed: 2, Failed: 1, Skipped: 1, LeftOut: 1}, r)
 }
 
+// Of a program that failed is shown what tells why, however much comes after.
+func TestTelling(t *testing.T) {
+	later := strings.Repeat("=== RUN   TestB/Later\n    b.go:1: much\n", 10_000)
+	out := string(telling([]byte("=== RUN   TestA\n=== RUN   TestA/Bad\n    a.go:1: why\n=== RUN   TestA/Good\n    a.go:2: fine\n" +
+		"=== RUN   TestB\n" + later + "--- FAIL: TestA (0.00s)\n    --- FAIL: TestA/Bad (0.00s)\n    --- PASS: TestA/Good (0.00s)\nFAIL\n")))
+	require.Contains(t, out, "a.go:1: why")
+	require.NotContains(t, out, "a.go:2: fine")
+	require.True(t, strings.HasSuffix(out, "FAIL\n"))
+	require.Less(t, len(out), 8<<10)
+
+	out = string(telling([]byte("=== RUN   TestB\n" + later + "panic: TestB hangs\n\ngoroutine 1 [running]:\n" + strings.Repeat("a line\n", 100_000))))
+	require.Contains(t, out, "panic: TestB hangs")
+	require.Less(t, len(out), 40<<10)
+}
+
 // The spec's claims and what is run are the same.
 func TestCompareClaims(t *testing.T) {
 	s := &session{module: "../.."}

@@ -118,7 +118,7 @@ func (s *session) test(ctx context.Context, r result, tests tests, make func(con
 		r.Outcome = passed
 	}
 	if r.Outcome == failed && !s.verbose {
-		s.add(r, tail(daemonLine.ReplaceAll(out.Bytes(), nil), 16<<10))
+		s.add(r, telling(daemonLine.ReplaceAll(out.Bytes(), nil)))
 		return
 	}
 	s.add(r)
@@ -164,6 +164,47 @@ func (r *result) count(out []byte, expected []string) (missing []string) {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(expected), func(name string) bool { return outcomes[name] != "" })
+}
+
+var (
+	failLine   = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+) \(`)
+	headLine   = regexp.MustCompile(`(?m)^=== (?:RUN|NAME|CONT|PAUSE) +(\S+)$`)
+	crashStart = regexp.MustCompile(`(?m)^(?:panic: |fatal error: |SIG[A-Z]+: )`)
+)
+
+// telling returns what tells why a program failed: what the tests printed that did, what a crash printed, and the end.
+func telling(out []byte) []byte {
+	const enough = 32 << 10
+	failed := map[string]bool{}
+	for _, m := range failLine.FindAllSubmatch(out, -1) {
+		failed[string(m[1])] = true
+	}
+	var told bytes.Buffer
+	heads := headLine.FindAllSubmatchIndex(out, -1)
+	for i, m := range heads {
+		end := len(out)
+		if i+1 < len(heads) {
+			end = heads[i+1][0]
+		}
+		if failed[string(out[m[2]:m[3]])] {
+			told.Write(start(out[m[0]:end], enough))
+		}
+	}
+	if m := crashStart.FindIndex(out); m != nil {
+		told.Write(start(out[m[0]:], enough))
+	}
+	if told.Len() < enough {
+		told.WriteString("the end:\n")
+		told.Write(tail(out, 4<<10))
+	}
+	return told.Bytes()
+}
+
+func start(b []byte, n int) []byte {
+	if len(b) <= n {
+		return b
+	}
+	return append(bytes.Clone(b[:n]), "\n...\n"...)
 }
 
 func tail(b []byte, n int) []byte {
