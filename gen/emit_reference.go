@@ -401,10 +401,13 @@ func (p *page) platforms() {
 		"have both a compiler and headers of PC/SC here: that of the machine, %s.\n\n", strings.Join(p.withCgo(), ", "))
 	p.printf("`make abi` has the sizes, offsets, constants and prototypes of the spec checked by a compiler for the target. The headers\n" +
 		"of pcsc-lite, which has the same for all systems, are Debian's, and those of Windows mingw's. *By table* means that no\n" +
-		"headers can be had: the spec is compared with a table of what they say, and clang compiles what is generated from the spec, the\n" +
-		"cgo backend too, with headers that are made from the table, for it to be C that agrees with the table. *Stand-in headers*\n" +
-		"means that those of the target's C library can't be had: clang knows the sizes and the alignment of the target, and the\n" +
-		"headers of pcsc-lite need nothing but some of musl's, for Linux. What a system changes in its pcsc-lite is not seen so.\n\n" +
+		"headers can be had: the spec is compared with a table of what they say. Headers are made from the table, with which clang\n" +
+		"compiles what is generated from the spec; the cgo backend is compiled so by clang and cgo and its types are checked, but\n" +
+		"it is not vetted. *Stand-in headers* means that those of the target's C library can't be had: clang knows the sizes and\n" +
+		"the alignment of the target, and the headers of pcsc-lite need nothing but some of musl's, for Linux. What a system\n" +
+		"changes in its pcsc-lite is not seen so.\n\n" +
+		"Of Windows, prototypes that mingw's header lacks are compared with a table (internal/abi/windows.md), and of three\n" +
+		"functions, which no manual has, only the number of arguments is known, from the decoration of 32-bit symbols.\n\n" +
 		"What runs, runs the conformance suite, or as much of it as the system can carry: `make test` natively,\n" +
 		"`make test-arch` under an emulator where the machine does not run the programs, and `make test-windows` under wine,\n" +
 		"which has a part of the library; the rest is called in a library that checks its arguments, as is all with musl.\n")

@@ -37,20 +37,27 @@ func exports(t *testing.T, nm, cc, library string, flags ...string) []string {
 	return names
 }
 
-// On Windows with 32 bits a symbol says how many bytes of arguments its function takes, also where no header does.
+// On Windows with 32 bits a symbol says how many bytes of arguments its function takes, also where no header does. mingw's
+// import library for 32 bits lacks those of a later Windows, whose prototypes internal/abi compares with a table.
 func TestArgumentBytes(t *testing.T) {
 	decorated := exports(t, "i686-w64-mingw32-nm", "i686-w64-mingw32-gcc", "libwinscard.a")
-	checked := 0
+	var lacking []string
 	for _, f := range model(t, 0).Functions {
+		if !f.Available("windows") {
+			continue
+		}
 		i := slices.IndexFunc(decorated, func(s string) bool { return strings.HasPrefix(s, "_"+f.Symbols["windows"]+"@") })
-		if !f.Available("windows") || i < 0 {
-			continue // of a later Windows than the import library for 32 bits knows
+		if i < 0 {
+			lacking = append(lacking, f.Symbols["windows"])
+			continue
 		}
 		_, text, _ := strings.Cut(decorated[i], "@")
 		bytes, err := strconv.Atoi(text)
 		require.NoError(t, err)
 		require.Equal(t, bytes, 4*len(f.Args), f.Name)
-		checked++
 	}
-	require.Greater(t, checked, 30)
+	require.ElementsMatch(t, []string{
+		"SCardAudit", "SCardGetDeviceTypeIdW", "SCardGetReaderDeviceInstanceIdW", "SCardGetReaderIconW",
+		"SCardListReadersWithDeviceInstanceIdW",
+	}, lacking)
 }

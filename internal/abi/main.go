@@ -105,6 +105,11 @@ func prove(s *spec.Spec, m *gen.Model, include string) (results []result) {
 		if tables[p.Name] != "" {
 			results = append(results, proveByTable(s, m, p)...)
 		}
+		if undeclared[p.Name] != "" {
+			r := result{target: p.Name, what: "prototypes that no header declares, by table: " + undeclared[p.Name]}
+			r.set(checkUndeclared(m, p))
+			results = append(results, r)
+		}
 	}
 	return append(results, checkSymbols(m)...)
 }
