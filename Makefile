@@ -7,7 +7,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 DEB = pcscd libpcsclite-dev vsmartcard-vpcd gcc libc6-dev pkg-config \
 	gcc-mingw-w64-x86-64 gcc-mingw-w64-i686 opensc pcsc-tools python3-pyscard
 
-.PHONY: run test generate check bench lint vet unit abi test-windows test-arch wine deps fetch
+.PHONY: run test generate check bench lint vet unit abi test-windows test-arch wine wine-deps deps fetch
 
 # The guided tour, on the embedded virtual reader where no PC/SC service runs. Needs Go alone.
 run:
@@ -75,9 +75,11 @@ test-windows test-arch: deps
 	go run ./internal/elsewhere $(@:test-%=%)
 
 # What test-windows makes the first time, ahead of it.
-wine: deps
-	-@$(call install,$$(go run ./internal/elsewhere -packages windows))
+wine: wine-deps
 	go run ./internal/elsewhere make-windows
+
+wine-deps: deps
+	-@$(call install,$$(go run ./internal/elsewhere -packages windows))
 
 bench: deps
 	go test ./internal/bench -run TestTable -count=1 -v -bench-table

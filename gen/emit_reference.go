@@ -398,7 +398,7 @@ func (p *page) withCgo() (targets []string) {
 
 func (p *page) platforms() {
 	p.printf("\n`make test` vets every target under every choice of backend that needs no C compiler. With cgo it vets the targets that\n"+
-		"have both a compiler and headers of PC/SC here: that of the machine, %s.\n\n", strings.Join(p.withCgo(), ", "))
+		"have both a C compiler that makes programs and headers of PC/SC here: that of the machine, %s.\n\n", strings.Join(p.withCgo(), ", "))
 	p.printf("`make abi` has the sizes, offsets, constants and prototypes of the spec checked by a compiler for the target. The headers\n" +
 		"of pcsc-lite, which has the same for all systems, are Debian's, and those of Windows mingw's. *By table* means that no\n" +
 		"headers can be had: the spec is compared with a table of what they say. Headers are made from the table, with which clang\n" +

@@ -66,7 +66,7 @@
 // card follow one another; different cards do not wait for each other. Nothing depends on the thread that a goroutine
 // is on. A native call takes up a thread while it lasts, also when its method has returned.
 //
-// # What Windows has beside
+// # What else Windows has
 //
 // Windows keeps a database of readers and of kinds of cards. A program that brings the software for a card enters the
 // card's answer to reset, interfaces and providers there ([Context.IntroduceCardType],
@@ -81,7 +81,7 @@
 //
 // [WaitStarted] waits until the service runs, which Windows starts with the first reader.
 //
-// Elsewhere all of these return errors.ErrUnsupported; a list is at the end.
+// Elsewhere the methods and WaitStarted return errors.ErrUnsupported; a list is at the end.
 //
 // # Strings
 //

@@ -147,7 +147,7 @@ func TestPackageComment(t *testing.T) {
 	}
 	require.Equal(t, 1, code, "the program at the beginning")
 	require.Equal(t, []string{
-		"Contexts", "Readers", "Cards and transactions", "Blocking, goroutines and threads", "What Windows has beside",
+		"Contexts", "Readers", "Cards and transactions", "Blocking, goroutines and threads", "What else Windows has",
 		"Strings", "Errors", "Security", "Backends", "Platform differences", "Methods that some platforms lack", "C libraries",
 	}, headings)
 }

@@ -54,6 +54,28 @@ func (s *session) system(ctx context.Context, r *recipe, emulator string) (*syst
 	fmt.Printf("%s: makes a Debian %s system in %s, once: fetches %d MB, takes %.1f GB there and about %v\n",
 		r.name, r.suite, y.root, r.download, float64(r.disk)/1000, r.time)
 	fmt.Println("  Debian packages, with what they depend on:", strings.Join(r.packages, " "))
+	lock, err := os.OpenFile(filepath.Join(s.cache, r.name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	for {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	if _, err := os.Stat(y.root); err == nil { // made by another meanwhile
+		return y, nil
+	}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(s.cache, &fs); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.cache, err)
@@ -61,17 +83,6 @@ func (s *session) system(ctx context.Context, r *recipe, emulator string) (*syst
 	if free := fs.Bavail * uint64(fs.Bsize) / 1e6; free < uint64(r.disk)*5/4 {
 		return nil, fmt.Errorf("%w: %s: %d MB are free in %s and %d are needed; set %s to a folder with more", errAbsent, r.name, free,
 			s.cache, r.disk*5/4, cacheEnv)
-	}
-	lock, err := os.OpenFile(filepath.Join(s.cache, r.name+".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
-	if _, err := os.Stat(y.root); err == nil { // made by another meanwhile
-		return y, nil
 	}
 	start := time.Now()
 	if err := s.make(ctx, r, y); err != nil {
@@ -131,7 +142,9 @@ func (s *session) fetch(ctx context.Context, r *recipe, partial string, log io.W
 	boot.Stdout, boot.Stderr = log, log
 	// What it mounts ends with it. Else the mounts of one that was killed would keep the folder from being removed.
 	boot.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
-	if err := boot.Run(); err != nil {
+	if err := boot.Run(); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("debootstrap: %w", ctx.Err()) // it hung: to try again would take as long
+	} else if err != nil {
 		return fmt.Errorf("%w: its packages can't be had: debootstrap: %w", errAbsent, err)
 	}
 	// No daemon is started by its package.
@@ -150,7 +163,9 @@ func (s *session) fetch(ctx context.Context, r *recipe, partial string, log io.W
 	}
 	fmt.Fprintln(&script, "apt-get update -q")
 	fmt.Fprintln(&script, "apt-get install -qy --no-install-recommends", strings.Join(r.packages, " "))
-	if err := y.script(ctx, script.String(), log); err != nil {
+	if err := y.script(ctx, script.String(), log); err != nil && ctx.Err() != nil {
+		return fmt.Errorf("installing its packages: %w", ctx.Err())
+	} else if err != nil {
 		return fmt.Errorf("%w: its packages can't be had: %w", errAbsent, err)
 	}
 	return nil

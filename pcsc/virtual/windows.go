@@ -165,7 +165,8 @@ func (w *windows) EndTransaction(card winscard.Card, disposition uint32) winscar
 	rc := w.Service.EndTransaction(card, disposition)
 	w.Service.mu.Lock() // for as long as it takes, or another call could begin a transaction whose clock is stopped here
 	defer w.Service.mu.Unlock()
-	if h, _ := w.connection(card); h == nil || h.reader == nil || h.reader.owner != h {
+	// Exclusive access has a lock of its own, which is no transaction.
+	if h, _ := w.connection(card); h == nil || h.reader == nil || h.reader.owner != h || h.reader.sharing == exclusive && h.reader.locks == 1 {
 		w.forget(card)
 	}
 	return w.code(rc)
@@ -246,6 +247,9 @@ func (w *windows) expire(card winscard.Card) {
 	}
 	r := h.reader
 	r.owner, r.locks = nil, 0
+	if r.sharing == exclusive {
+		r.lock(h)
+	}
 	r.notify(eventReset)
 	s.released.raise()
 	s.repower(r, warmReset, func() winscard.Code { return winscard.Success })

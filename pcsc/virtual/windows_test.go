@@ -257,6 +257,36 @@ func TestWindowsIdleTransaction(t *testing.T) {
 	})
 }
 
+// Exclusive access is no transaction, and lasts longer than one.
+func TestWindowsIdleExclusive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		card := &resetCounter{}
+		_, r, w, ctx, h := onWindows(t, card)
+		ok(t, w.Disconnect(h, leave))
+		h, _, rc := w.Connect(ctx, r.Name(), exclusive, anyT)
+		ok(t, rc)
+		resets := card.n.Load()
+		ok(t, w.BeginTransaction(h))
+		ok(t, w.EndTransaction(h, leave))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, resets, card.n.Load())
+
+		ok(t, w.BeginTransaction(h))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Equal(t, resets+1, card.n.Load())
+		_, _, rc = w.Connect(ctx, r.Name(), shared, anyT)
+		want(t, winscard.ErrSharingViolation, rc)
+		_, rc = w.Reconnect(h, exclusive, anyT, leave)
+		ok(t, rc)
+		ok(t, w.BeginTransaction(h))
+		ok(t, w.EndTransaction(h, leave))
+		want(t, winscard.ErrNotTransacted, w.EndTransaction(h, leave))
+		ok(t, w.Disconnect(h, leave))
+	})
+}
+
 // Package pcsc begins again after Windows has reset the card.
 func TestWindowsTransact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
