@@ -19,7 +19,7 @@ const bound = 50 * time.Millisecond
 // boundTries is how often a call is given the chance to keep the bound: a call
 // that waits for what it can't abort never does, one on a machine that is busy
 // with something else does not always.
-const boundTries = 20
+const boundTries = 5
 
 // requireBound requires that call returns in time once its context has ended.
 // blocked makes everything anew that the call needs to be held up. It returns

@@ -176,9 +176,8 @@ func (s *apiSuite) known(t *testing.T, c *pcsc.Context, readers ...string) []pcs
 	return states
 }
 
-// soon is the longest that something may take which is done at once, on a machine that is busy with something else. That
-// it is not done by a poll that comes to it some time is not shown by the clock.
-const soon = 10 * time.Second
+// soon is the longest that something may take which is done at once.
+const soon = 2 * time.Second
 
 // requireSoon waits for the end of something that is done at once.
 func requireSoon[T any](t *testing.T, c <-chan T, what string) T {

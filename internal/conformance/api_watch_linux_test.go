@@ -48,6 +48,7 @@ func init() {
 		took := time.Since(begin)
 		service.Resume()
 		require.ErrorIs(t, p.err, context.Canceled)
+		require.Less(t, took, 1500*time.Millisecond)
 		t.Logf("let go after %v", took)
 		w.close()
 		requireNoWatcher(t)

@@ -319,7 +319,7 @@ func (s *apiSuite) watchOutages(t *testing.T, end func()) {
 		since := await(t, up, "the service")
 		recovered := w.up(s).Time.Sub(since)
 		t.Logf("end noticed %v after the process was gone; up again %v after it answered", noticed, recovered)
-		require.Less(t, recovered, soon)
+		require.Less(t, recovered, 5*time.Second)
 	}
 	told(5, "card inserted "+s.readers[readerA])
 	told(4, "service down")
@@ -445,8 +445,6 @@ var watchTests = []apiTest{
 		c := s.context(t)
 		w := s.watch(t, pcsc.WithReaders(s.readers[readerSlot]))
 		w.next()
-		// A watch that polls is late every time, one on a busy machine is not.
-		quickest := soon
 		for range 5 {
 			states := s.known(t, c, s.readers[readerSlot])
 			noticed := start(func() time.Time {
@@ -457,11 +455,10 @@ var watchTests = []apiTest{
 			_, remove := s.insert(t)
 			late := (await(t, came, "event")).Sub(await(t, noticed, "wait"))
 			t.Logf("told %v after a plain wait's end", late)
-			quickest = min(quickest, late)
+			require.Less(t, late, time.Second)
 			remove()
 			w.next()
 		}
-		require.Less(t, quickest, time.Second)
 	}},
 	{"EndAnywhere", func(t *testing.T, s *apiSuite) {
 		for i := range 100 {
@@ -487,8 +484,6 @@ var watchTests = []apiTest{
 		}
 	}},
 	{"EndsAtOnce", func(t *testing.T, s *apiSuite) {
-		// A watch that can't be ended is let go after a second, in every try.
-		quickest := soon
 		for range 5 {
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := start(func() time.Time {
@@ -501,9 +496,8 @@ var watchTests = []apiTest{
 			cancel()
 			took := requireSoon(t, ended, "watch").Sub(begin)
 			t.Logf("ended after %v", took)
-			quickest = min(quickest, took)
+			require.Less(t, took, time.Second)
 		}
-		require.Less(t, quickest, time.Second)
 	}},
 	{"Close", func(t *testing.T, s *apiSuite) {
 		c := s.context(t)
