@@ -354,8 +354,7 @@ func (t target) dlopen() string {
 
 // layouts says how layouts and constants are checked.
 func (t target) layouts() string {
-	switch {
-	case t.proof == nil:
+	if t.proof == nil {
 		return "as on other targets of the platform"
 	}
 	compiler, _, _ := strings.Cut(t.proof.Compiler, " ")
